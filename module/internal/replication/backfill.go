@@ -1,0 +1,233 @@
+package replication
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+)
+
+// A copying is a key whose value is on its way to the remote. The writer of its
+// shard alone changes it.
+type copying struct {
+	key  string
+	kind *kind
+
+	elements, bytes int64
+	refused         error // why it is not, or not wholly, on the remote
+}
+
+// A chunk is a part of a key's value.
+type chunk struct {
+	of    *copying
+	items []string
+	reply string // to kind.all, if items are still in it
+
+	last     bool  // the key's last
+	expireAt int64 // of the last: unix milliseconds; 0: never
+	err      error // of the last: the key could not be read to its end
+}
+
+// unpack reads the items out of the reply. It is not done while the data set is
+// ours.
+func (c *chunk) unpack() {
+	if c.reply == "" {
+		return
+	}
+	items, err := resp.Strings(c.reply)
+	c.items, c.reply = items, ""
+	if err != nil {
+		c.err = keyError(c.of.kind.all, c.of.key, err)
+	}
+}
+
+// settle counts a chunk that the remote has, or will not have.
+func (c *chunk) settle(run *SyncRun) {
+	k := c.of
+	if k.refused == nil {
+		k.refused = c.err
+	}
+	k.elements += int64(len(c.items) / k.kind.width)
+	for _, item := range c.items {
+		k.bytes += int64(len(item))
+	}
+	if !c.last {
+		return
+	}
+	run.seen.Add(1)
+	if k.refused != nil {
+		run.failed.Add(1)
+		run.report(k.refused)
+		return
+	}
+	run.keys.Add(1)
+	run.elements.Add(k.elements)
+	run.bytes.Add(k.bytes + int64(len(k.key)))
+}
+
+// backfill reads the values that run asks for, and hands them to sink in the
+// order in which it has read them. sink may wait; the server does not.
+func (s *session) backfill(ctx context.Context, run *SyncRun, sink func([]chunk) error) error {
+	owners := run.request.Owners
+	if len(owners) == 0 {
+		var err error
+		if owners, err = s.readSponsors(ctx); err != nil {
+			return err
+		}
+		if len(owners) == 0 && !s.sponsors.isKnown() {
+			return errSponsorsUnknown
+		}
+	}
+	keys, err := s.plan(ctx, run, owners)
+	if err != nil {
+		return err
+	}
+	run.sponsors.Store(int64(len(owners)))
+	run.total.Store(int64(len(keys)))
+	r := &reader{session: s, run: run, keys: keys}
+	if len(run.request.Owners) > 0 {
+		// The remote learns of these people, and of nobody else.
+		set := &copying{key: s.config.sponsorsKey(), kind: kinds["set"]}
+		r.chunks = []chunk{{of: set, items: owners, last: true}}
+		run.total.Add(1)
+	}
+	return inSlices(ctx, s.local, r.step, func() error {
+		for _, err := range r.skipped {
+			run.skipped.Add(1)
+			run.seen.Add(1)
+			run.report(err)
+		}
+		chunks := r.chunks
+		r.chunks, r.skipped = nil, nil
+		return sink(chunks)
+	})
+}
+
+// A reader reads keys into chunks, one key, or one page of a large one, a step.
+type reader struct {
+	session *session
+	run     *SyncRun
+	keys    []planned // still to be read
+	owner   string    // who was found to be a sponsor last
+
+	// What was read since it was last taken.
+	chunks  []chunk
+	skipped []error
+
+	large  *copying // being read page by page; nil: none
+	cursor string
+	count  string // elements of a page
+}
+
+func (r *reader) step(d Data) (done bool, err error) {
+	if r.large != nil {
+		return false, r.readPage(d)
+	}
+	if len(r.keys) == 0 {
+		return true, nil
+	}
+	next := r.keys[0]
+	r.keys = r.keys[1:]
+	return false, r.readKey(d, next)
+}
+
+func (r *reader) readKey(d Data, next planned) error {
+	if next.owner != "" && next.owner != r.owner {
+		// Since the plan was made, somebody may have stopped sponsoring.
+		is, err := isMember(d, r.session.config.sponsorsKey(), next.owner)
+		if err != nil {
+			return err
+		}
+		if !is {
+			r.run.total.Add(-1)
+			return nil
+		}
+		r.owner = next.owner
+	}
+	stat := d.Stat(next.key)
+	if stat.Type == typeNone {
+		r.run.total.Add(-1)
+		return nil
+	}
+	k := kinds[stat.Type]
+	if k == nil {
+		r.skipped = append(r.skipped, keyError("copy "+stat.Type, next.key, errTypeCannotTravel))
+		return nil
+	}
+	c := &copying{key: next.key, kind: k}
+	if size := memoryUsage(d, next.key); stat.Length > partElements || size > partBytes {
+		r.large, r.cursor, r.owner = c, "0", ""
+		r.count = pageCount(stat.Length, size)
+		r.session.paging.begin(c.key)
+		return nil
+	}
+	reply, err := d.Read(k.all, next.key)
+	if err != nil {
+		return err
+	}
+	r.chunks = append(r.chunks, chunk{of: c, reply: reply, last: true, expireAt: expireAt(stat)})
+	return nil
+}
+
+func (r *reader) readPage(d Data) error {
+	c := r.large
+	stat := d.Stat(c.key)
+	reply, err := d.Read(c.kind.page, c.key, r.cursor, "COUNT", r.count)
+	if err != nil {
+		return err
+	}
+	cursor, items, err := resp.Page(reply)
+	if err == nil && cursor != "0" && stat.Type == c.kind.name {
+		r.cursor = cursor
+		r.chunks = append(r.chunks, chunk{of: c, items: items})
+		return nil
+	}
+	last := chunk{of: c, items: items, last: true, expireAt: expireAt(stat)}
+	switch same := r.session.paging.end(); {
+	case !same || stat.Type != c.kind.name:
+		last.err = keyError("copy", c.key, errChanged)
+	case err != nil:
+		last.err = keyError(c.kind.page, c.key, err)
+	}
+	r.chunks = append(r.chunks, last)
+	r.large = nil
+	return nil
+}
+
+func expireAt(stat Stat) int64 {
+	if stat.ExpireAt.IsZero() {
+		return 0
+	}
+	return stat.ExpireAt.UnixMilli()
+}
+
+// memoryUsage is about how many bytes a key takes, without making it look used.
+func memoryUsage(d Data, key string) int {
+	reply, err := d.Read("MEMORY", "USAGE", key)
+	if err != nil {
+		return 0
+	}
+	n, err := resp.Int(reply)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// pageCount is how many of a value's elements make a page of about partBytes.
+func pageCount(elements, bytes int) string {
+	each := max(1, bytes/max(1, elements))
+	return strconv.Itoa(min(max(1, partBytes/each), partElements))
+}
+
+func isMember(d Data, key, member string) (bool, error) {
+	reply, err := d.Read("SISMEMBER", key, member)
+	if err != nil {
+		return false, err
+	}
+	n, err := resp.Int(reply)
+	if err != nil {
+		return false, keyError("SISMEMBER", key, err)
+	}
+	return n == 1, nil
+}

@@ -1,0 +1,248 @@
+// Package replication keeps the sponsors' keys of the local server on a remote
+// one, and brings them back when they are missing.
+//
+// The way of the data: Sync reads values from the local data set in slices
+// (backfill.go) and writes them to the remote over several connections
+// (writer.go). A read that found nothing comes in through KeyEvent, and the key
+// is fetched and put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is
+// known from a copy of the set sponsors:<org> (sponsors.go).
+//
+// Nothing here knows Redis's Modules API: the local server is the interface
+// Local. The methods of Engine named after events are called on the server's
+// main thread and never wait.
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+)
+
+// Reasons why there is nothing to replicate, or nowhere to.
+var (
+	ErrNoOrg    = errors.New("no organisation: set sponsor.org, or SPONSOR_ORG in the environment")
+	ErrNoRemote = errors.New("no remote: set sponsor.remote-host, or REDISENT_HOST in the environment")
+)
+
+// ReadThrough is what happens when a read finds no key.
+type ReadThrough string
+
+// Ways of reading through.
+const (
+	// ReadAsync answers the reader at once and fetches the key beside it, so
+	// that the next read finds it.
+	ReadAsync ReadThrough = "async"
+	ReadOff   ReadThrough = "off"
+)
+
+// Config is what an Engine is told to do. It is a value; do not change what its
+// slices hold once the Engine has it.
+type Config struct {
+	Org        string // whose sponsors; empty: replicate nothing
+	Templates  keyspace.Templates
+	Unfiltered keyspace.Templates // replicated for everybody
+	Remote     Remote
+	Tuning
+}
+
+// Remote tells where the remote is.
+type Remote = remote.Options
+
+// Tuning is the part of a Config that can change while work goes on.
+type Tuning struct {
+	ReadThrough ReadThrough
+	AbsentTTL   time.Duration // how long "the remote has no such key" is believed
+	BufferLimit int64         // bytes of values on their way, roughly
+}
+
+// KeyPrefixes are what the keys begin with whose events the Engine needs.
+func (c Config) KeyPrefixes() []string {
+	if c.Org == "" {
+		return nil
+	}
+	prefixes := []string{keyspace.SponsorsKey(c.Org)}
+	for _, templates := range []keyspace.Templates{c.Templates, c.Unfiltered} {
+		for _, t := range templates {
+			prefixes = append(prefixes, t.Prefix())
+		}
+	}
+	return prefixes
+}
+
+// An Engine replicates. Make one with New, then Configure it; Close ends it.
+type Engine struct {
+	local Local
+	log   *slog.Logger
+	count counters
+
+	deleted *deletions
+
+	mu      sync.Mutex
+	config  Config
+	master  bool
+	session *session        // nil: nothing to do here and now
+	ending  []chan struct{} // closed when an earlier session has ended
+	closed  bool
+}
+
+// New makes an engine that does nothing yet. master tells whether the local
+// server is one.
+func New(local Local, log *slog.Logger, master bool) *Engine {
+	remote.LogTo(log)
+	return &Engine{local: local, log: log, master: master, deleted: newDeletions()}
+}
+
+// Configure begins to work by c. Unless c differs in its Tuning only, this ends
+// what went on by an earlier one: a SYNC under way fails. It does not wait for
+// the network.
+func (e *Engine) Configure(c Config) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tuned := e.config
+	tuned.Tuning = c.Tuning
+	same := reflect.DeepEqual(c, tuned)
+	e.config = c
+	switch {
+	case !same:
+		e.restart(errors.New("the configuration has changed; run SPONSOR.SYNC again"))
+	case e.session != nil:
+		e.session.tuning.Store(&c.Tuning)
+	}
+}
+
+// SetMaster tells what the local server has become. A replica is quiet: its
+// master speaks to the remote.
+func (e *Engine) SetMaster(master bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.master == master {
+		return
+	}
+	e.master = master
+	e.deleted.forgetAll()
+	e.restart(ErrReplica)
+}
+
+// restart ends the session, if there is one, and opens another if there is
+// something to do. The caller holds e.mu.
+func (e *Engine) restart(cause error) {
+	if old := e.session; old != nil {
+		e.session = nil
+		old.cancel(cause)
+		ended := make(chan struct{})
+		e.ending = append(slices.DeleteFunc(e.ending, isClosed), ended)
+		// It may wait for the data set, which our caller has.
+		go func() {
+			defer close(ended)
+			old.close()
+		}()
+	}
+	if e.master && !e.closed && e.config.Org != "" {
+		e.session = openSession(e, e.config)
+	}
+}
+
+// KeyEvent tells what happened to a key, as far as the Engine cares.
+type KeyEvent int
+
+// What can happen to a key.
+const (
+	Written  KeyEvent = iota // changed, or made
+	Replaced                 // overwritten: what it was before counts no more
+	Deleted                  // by a command: somebody meant it
+	Lost                     // evicted or expired: nobody meant it
+	Missed                   // read, and not found
+)
+
+// KeyEvent is told of each event of a key with one of Config.KeyPrefixes. It
+// never waits.
+func (e *Engine) KeyEvent(event KeyEvent, key string) {
+	if s := e.current(); s != nil {
+		s.keyEvent(event, key)
+	}
+}
+
+// Flushed tells that all keys may be gone. It never waits.
+func (e *Engine) Flushed() {
+	if s := e.current(); s != nil {
+		s.generation.Add(1)
+		s.sponsors.lost()
+	}
+}
+
+// DataSetReplaced tells that the data set is another one: loaded, or swapped. It
+// never waits.
+func (e *Engine) DataSetReplaced() {
+	e.deleted.forgetAll()
+	if s := e.current(); s != nil {
+		s.generation.Add(1)
+		s.sponsors.forget()
+	}
+}
+
+func (e *Engine) current() *session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.session
+}
+
+// open is the session, or why there is none.
+func (e *Engine) open() (*session, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.config.Org == "":
+		return nil, ErrNoOrg
+	case e.closed:
+		return nil, errors.New("the module is being unloaded")
+	case e.session == nil:
+		return nil, ErrReplica
+	}
+	return e.session, nil
+}
+
+// Close ends all work. It reports an error, and leaves the engine closed, if
+// some of it has not ended within patience. Calling it twice does no harm.
+// Whoever calls it while having the data set to itself must make sure that
+// Local.Do does not wait any more.
+func (e *Engine) Close(patience time.Duration) error {
+	e.mu.Lock()
+	e.closed = true
+	e.restart(errors.New("the module is being unloaded"))
+	ending := slices.Clone(e.ending)
+	e.mu.Unlock()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for _, ended := range ending {
+		select {
+		case <-ended:
+		case <-timer.C:
+			return fmt.Errorf("work has not ended within %v", patience)
+		}
+	}
+	return nil
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Reopen undoes Close.
+func (e *Engine) Reopen() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = false
+	e.restart(nil)
+}

@@ -1,0 +1,25 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	errTypeCannotTravel = errors.New("a value of this type cannot travel yet; sets and hashes can")
+	errChanged          = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
+	errSponsorsUnknown  = errors.New("the sponsors are not known yet: the set is not here, and the remote could not be asked; SPONSOR.STATUS tells why")
+	errReplaced         = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
+)
+
+// keyError says which key an error is about. The key may hold any bytes. What a
+// server says of a command's other arguments is cut off: those are people's
+// data, and this goes to the log.
+func keyError(operation, key string, err error) error {
+	text := err.Error()
+	if short, _, cut := strings.Cut(text, ", with args beginning with"); cut {
+		err = errors.New(short)
+	}
+	return fmt.Errorf("%s %q: %w", operation, key, err)
+}

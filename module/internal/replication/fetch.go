@@ -1,0 +1,186 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+)
+
+var (
+	errShape           = errors.New("the remote's answer has an unknown shape")
+	errChangedOnRemote = errors.New("the remote's value changed while it was being read")
+)
+
+// A value is what the remote has of a key.
+type value struct {
+	key      string
+	kind     *kind // nil: nothing
+	items    []string
+	expireAt time.Time // zero: never
+	err      error     // the value could not be had; others could
+}
+
+// fetch reads keys from the remote, whole and without repetitions. An error means
+// that none could be read.
+func (s *session) fetch(ctx context.Context, keys []string) ([]value, error) {
+	client, err := s.link.get()
+	if err != nil {
+		return nil, err
+	}
+	var values []value
+	err = persist(ctx, patienceAtStart, func() error {
+		values, err = fetchOnce(ctx, client, keys)
+		return err
+	})
+	return values, err
+}
+
+func fetchOnce(ctx context.Context, client *remote.Client, keys []string) ([]value, error) {
+	looks := make([]*remote.Command, 0, 2*len(keys))
+	for _, key := range keys {
+		looks = append(looks, remote.NewCommand("TYPE", key), remote.NewCommand("PEXPIRETIME", key))
+	}
+	if err := client.Exec(ctx, looks...); err != nil {
+		return nil, err
+	}
+	values := make([]value, len(keys))
+	for i, key := range keys {
+		values[i] = describe(key, looks[2*i], looks[2*i+1])
+	}
+	return values, readPages(ctx, client, values)
+}
+
+// describe makes a value, still without items, of the answers to TYPE and
+// PEXPIRETIME.
+func describe(key string, typ, expireAt *remote.Command) value {
+	v := value{key: key}
+	name, err := typ.Text()
+	if err != nil {
+		v.err = keyError("TYPE", key, err)
+		return v
+	}
+	at, err := expireAt.Int64()
+	if err != nil {
+		v.err = keyError("PEXPIRETIME", key, err)
+		return v
+	}
+	if at >= 0 {
+		v.expireAt = time.UnixMilli(at)
+		if !v.expireAt.After(time.Now()) {
+			return v
+		}
+	}
+	if name == typeNone {
+		return v
+	}
+	if v.kind = kinds[name]; v.kind == nil {
+		v.err = keyError("fetch "+name, key, errTypeCannotTravel)
+	}
+	return v
+}
+
+// readPages reads the items of values, a page of each at a time.
+func readPages(ctx context.Context, client *remote.Client, values []value) error {
+	cursors := make(map[*value]string)
+	var large []*value // of more than one page
+	for i := range values {
+		if v := &values[i]; v.kind != nil {
+			cursors[v] = "0"
+		}
+	}
+	for round := 0; len(cursors) > 0; round++ {
+		var (
+			open  []*value
+			pages []*remote.Command
+		)
+		for v, cursor := range cursors {
+			open = append(open, v)
+			pages = append(pages, remote.NewCommand(v.kind.page, v.key, cursor, "COUNT", pageSize))
+			if round == 1 {
+				large = append(large, v)
+			}
+		}
+		if err := client.Exec(ctx, pages...); err != nil {
+			return err
+		}
+		for i, v := range open {
+			cursor, items, err := page(pages[i])
+			if err != nil {
+				v.err = keyError(v.kind.page, v.key, err)
+				cursor = "0"
+			}
+			v.items = append(v.items, items...)
+			if cursors[v] = cursor; cursor == "0" {
+				delete(cursors, v)
+			}
+		}
+	}
+	for i := range values {
+		if v := &values[i]; v.kind != nil {
+			v.items = v.kind.distinct(v.items)
+		}
+	}
+	if err := checkWhole(ctx, client, large); err != nil {
+		return err
+	}
+	for i := range values {
+		// Gone between the look and the reading.
+		if v := &values[i]; len(v.items) == 0 {
+			v.kind = nil
+		}
+	}
+	return nil
+}
+
+// checkWhole finds values that were removed, or removed and written anew, while
+// they were read page by page: what was read of them is a part.
+func checkWhole(ctx context.Context, client *remote.Client, values []*value) error {
+	if len(values) == 0 {
+		return nil
+	}
+	counts := make([]*remote.Command, len(values))
+	for i, v := range values {
+		counts[i] = remote.NewCommand(v.kind.count, v.key)
+	}
+	if err := client.Exec(ctx, counts...); err != nil {
+		return err
+	}
+	for i, v := range values {
+		n, err := counts[i].Int64()
+		switch {
+		case v.err != nil:
+		case err != nil:
+			v.err = keyError(v.kind.count, v.key, err)
+		case n == 0:
+			v.items = nil
+		case int64(len(v.items)/v.kind.width) < n:
+			v.err = keyError("fetch", v.key, errChangedOnRemote)
+		}
+	}
+	return nil
+}
+
+// page reads the answer to SSCAN or HSCAN.
+func page(cmd *remote.Command) (cursor string, items []string, err error) {
+	parts, err := cmd.Slice()
+	if err != nil {
+		return "", nil, err
+	}
+	if len(parts) != 2 {
+		return "", nil, errShape
+	}
+	cursor, ok := parts[0].(string)
+	list, ok2 := parts[1].([]any)
+	if !ok || !ok2 {
+		return "", nil, errShape
+	}
+	items = make([]string, len(list))
+	for i, item := range list {
+		if items[i], ok = item.(string); !ok {
+			return "", nil, errShape
+		}
+	}
+	return cursor, items, nil
+}

@@ -1,0 +1,242 @@
+package replication_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
+)
+
+// A localServer is replication.Local over a real server. All that uses the data
+// set goes through one connection, one at a time, as on a server's main thread,
+// and each command's keyspace events reach the engine before the next command.
+type localServer struct {
+	server *redistest.Server
+	engine *replication.Engine
+
+	mu      sync.Mutex // who has it has the data set
+	conn    net.Conn
+	reader  *bufio.Reader
+	events  net.Conn
+	pushes  *bufio.Reader
+	between func() // if not nil, is called before each Do while nobody has the data set
+	after   func() // if not nil, is called after each Do, before anybody else
+	broken  error
+}
+
+func newLocalServer(t *testing.T) *localServer {
+	t.Helper()
+	l := &localServer{server: redistest.New(t, redistest.Config{
+		Name: "local", Conf: []string{`notify-keyspace-events "EAm"`},
+	})}
+	l.conn, l.reader = dial(t, l.server)
+	l.events, l.pushes = dial(t, l.server)
+	if err := send(l.events, "PSUBSCRIBE", "__keyevent@0__:*"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReply(l.pushes); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func dial(t *testing.T, server *redistest.Server) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("unix", server.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn, bufio.NewReaderSize(conn, 64<<10)
+}
+
+func (l *localServer) Do(f func(replication.Data)) error {
+	if l.between != nil {
+		l.between()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(localData{l})
+	if l.after != nil {
+		l.after()
+	}
+	return l.broken
+}
+
+// client runs a command as a client would, and returns its reply.
+func (l *localServer) client(name string, args ...string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reply, err := l.run(meaning, name, args...)
+	return reply, errors.Join(err, l.broken)
+}
+
+// must runs a command that must work.
+func (l *localServer) must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	reply, err := l.client(name, args...)
+	if err = errors.Join(err, resp.Err(reply)); err != nil {
+		t.Fatalf("%s %q: %v", name, args, err)
+	}
+	return reply
+}
+
+func (l *localServer) items(t *testing.T, name, key string) []string {
+	t.Helper()
+	items, err := resp.Strings(l.must(t, name, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return items
+}
+
+// lose removes a key as eviction does.
+func (l *localServer) lose(t *testing.T, keys ...string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.run(func(event string) (replication.KeyEvent, bool) {
+		return replication.Lost, true
+	}, "DEL", keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a command, and then tells the engine of the events that it has caused.
+// The caller holds l.mu.
+func (l *localServer) run(meaning func(string) (replication.KeyEvent, bool), name string, args ...string) (string, error) {
+	if err := send(l.conn, append([]string{name}, args...)...); err != nil {
+		return "", err
+	}
+	reply, err := readReply(l.reader)
+	if err != nil {
+		return "", err
+	}
+	return reply, l.tell(meaning)
+}
+
+// tell hands over all events up to now: PING is answered behind them.
+func (l *localServer) tell(meaning func(string) (replication.KeyEvent, bool)) error {
+	if err := send(l.events, "PING"); err != nil {
+		return err
+	}
+	for {
+		reply, err := readReply(l.pushes)
+		if err != nil {
+			return err
+		}
+		parts, err := resp.Strings(reply)
+		if err != nil {
+			return err
+		}
+		if len(parts) == 2 {
+			return nil // PONG
+		}
+		name := strings.TrimPrefix(parts[2], "__keyevent@0__:")
+		if event, ok := meaning(name); ok && l.engine != nil {
+			l.engine.KeyEvent(event, parts[3])
+		}
+	}
+}
+
+// meaning is what the module makes of an event.
+func meaning(event string) (replication.KeyEvent, bool) {
+	switch event {
+	case "keymiss":
+		return replication.Missed, true
+	case "del", "rename_from", "move_from":
+		return replication.Deleted, true
+	case "expired", "evicted":
+		return replication.Lost, true
+	}
+	return replication.Written, true
+}
+
+// looking is meaning while the engine itself looks at a key.
+func looking(event string) (replication.KeyEvent, bool) {
+	m, _ := meaning(event)
+	return m, m != replication.Missed
+}
+
+// localData is replication.Data for the time of one Do.
+type localData struct{ *localServer }
+
+func (d localData) Read(name string, args ...string) (string, error) {
+	return d.run(meaning, name, args...)
+}
+
+func (d localData) Write(name string, args ...string) (string, error) {
+	return d.run(meaning, name, args...)
+}
+
+func (d localData) Stat(key string) replication.Stat {
+	var stat replication.Stat
+	ask := func(name string) string {
+		reply, err := d.run(looking, name, key)
+		if err != nil {
+			d.broken = err
+		}
+		return strings.TrimSpace(reply)
+	}
+	stat.Type = strings.TrimPrefix(ask("TYPE"), "+")
+	if length, ok := map[string]string{"set": "SCARD", "hash": "HLEN", "string": "STRLEN"}[stat.Type]; ok {
+		stat.Length, _ = strconv.Atoi(strings.TrimPrefix(ask(length), ":"))
+		if at, _ := strconv.ParseInt(strings.TrimPrefix(ask("PEXPIRETIME"), ":"), 10, 64); at > 0 {
+			stat.ExpireAt = time.UnixMilli(at)
+		}
+	}
+	return stat
+}
+
+func send(w io.Writer, args ...string) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// readReply reads one reply in RESP2, as bytes.
+func readReply(r *bufio.Reader) (string, error) {
+	var b strings.Builder
+	for replies := 1; replies > 0; replies-- {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(line)
+		n, _ := strconv.ParseInt(strings.TrimRight(line[1:], "\r\n"), 10, 64)
+		switch line[0] {
+		case '*':
+			replies += int(max(n, 0))
+		case '$':
+			if n < 0 {
+				continue
+			}
+			if _, err := io.CopyN(&b, r, n+2); err != nil {
+				return "", err
+			}
+		}
+	}
+	return b.String(), nil
+}
+
+func sorted(items []string) []string {
+	slices.Sort(items)
+	return items
+}

@@ -1,0 +1,201 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+)
+
+func (c Config) sponsorsKey() string { return keyspace.SponsorsKey(c.Org) }
+
+// sponsors is our copy of the set sponsors:<org>, for places where the data set
+// must not be touched. It follows the set within milliseconds. It may be used
+// concurrently.
+type sponsors struct {
+	stale chan struct{} // holds one token if the copy is to be made anew
+
+	mu     sync.Mutex
+	ids    map[string]struct{}
+	known  bool // ids are the sponsors; false: nobody could be asked yet
+	erased bool // somebody has removed the set: it must not come back
+}
+
+func newSponsors() *sponsors {
+	s := &sponsors{stale: make(chan struct{}, 1)}
+	s.refresh()
+	return s
+}
+
+func (s *sponsors) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
+}
+
+func (s *sponsors) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ids)
+}
+
+func (s *sponsors) isKnown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
+// keyEvent is told what happened to the set.
+func (s *sponsors) keyEvent(event KeyEvent) {
+	if event == Missed {
+		return
+	}
+	s.mu.Lock()
+	s.erased = event == Deleted
+	s.mu.Unlock()
+	s.refresh()
+}
+
+// lost tells that the set may have gone without anybody meaning it.
+func (s *sponsors) lost() { s.keyEvent(Lost) }
+
+// forget tells that the data set is another one: what was known of the old one
+// says nothing of it.
+func (s *sponsors) forget() {
+	s.mu.Lock()
+	s.ids, s.known = nil, false
+	s.mu.Unlock()
+	s.lost()
+}
+
+// refresh has the copy made anew.
+func (s *sponsors) refresh() {
+	select {
+	case s.stale <- struct{}{}:
+	default:
+	}
+}
+
+func (s *sponsors) replace(ids []string) {
+	m := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		m[id] = struct{}{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids, s.known = m, true
+}
+
+func (s *sponsors) mayComeBack() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.erased
+}
+
+func (s *sponsors) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]string, 0, len(s.ids))
+	for id := range s.ids {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// watchSponsors makes the copy anew whenever it is stale.
+func (s *session) watchSponsors() {
+	pauses, told := retryPauses(), ""
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.sponsors.stale:
+		}
+		wait := slicePause // many changes in a row are one
+		if err := s.refreshSponsors(); err != nil {
+			if err.Error() != told {
+				s.fail("the sponsors are not known; trying again", err)
+			}
+			told, wait = err.Error(), pauses.NextBackOff()
+			s.sponsors.refresh()
+		} else {
+			told = ""
+			pauses.Reset()
+		}
+		_ = pause(s.ctx, wait)
+	}
+}
+
+// refreshSponsors reads the set. If it is not here, and nobody has removed it, it
+// is put back: from our copy, or else from the remote. Without it nobody's keys
+// would come back after a disaster.
+func (s *session) refreshSponsors() error {
+	ids, err := s.readSponsors(s.ctx)
+	if errors.Is(err, ErrLoading) || errors.Is(err, ErrReplica) {
+		return nil // an event will follow
+	}
+	if err != nil {
+		return err
+	}
+	if len(ids) > 0 || !s.sponsors.mayComeBack() || s.config.Remote.Host == "" {
+		s.sponsors.replace(ids)
+		return nil
+	}
+	lost := value{key: s.config.sponsorsKey(), kind: kinds["set"], items: s.sponsors.list()}
+	if len(lost.items) == 0 {
+		if !s.link.up() {
+			return nil // watchLink will call when it is
+		}
+		values, err := s.fetch(s.ctx, []string{lost.key})
+		if err != nil {
+			return err
+		}
+		if lost = values[0]; lost.err != nil {
+			return lost.err
+		}
+	}
+	if lost.kind == kinds["set"] {
+		installed, err := s.restore(s.ctx, lost, s.sponsors.mayComeBack)
+		if err != nil {
+			return err
+		}
+		if installed {
+			s.log.Info("the set of sponsors was away and is back", "sponsors", len(lost.items))
+		}
+	}
+	if ids, err = s.readSponsors(s.ctx); err != nil {
+		return err
+	}
+	s.sponsors.replace(ids)
+	return nil
+}
+
+// readSponsors lists sponsors:<org> as it is here.
+func (s *session) readSponsors(ctx context.Context) ([]string, error) {
+	var (
+		ids    []string
+		cursor = "0"
+		key    = s.config.sponsorsKey()
+	)
+	err := inSlices(ctx, s.local, func(d Data) (bool, error) {
+		if d.Stat(key).Type == typeNone {
+			ids = nil // also if it has gone while it was read
+			return true, nil
+		}
+		reply, err := d.Read("SSCAN", key, cursor, "COUNT", pageSize)
+		if err != nil {
+			return false, err
+		}
+		next, page, err := resp.Page(reply)
+		if err != nil {
+			return false, keyError("SSCAN", key, err)
+		}
+		ids = append(ids, page...)
+		cursor = next
+		return next == "0", nil
+	}, nil)
+	return kinds["set"].distinct(ids), err
+}

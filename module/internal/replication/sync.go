@@ -1,0 +1,242 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A SyncRequest says what SPONSOR.SYNC is to copy.
+type SyncRequest struct {
+	Owners []string // whose keys; none: every sponsor's, and what is replicated for everybody
+	DryRun bool     // count only
+}
+
+func (r SyncRequest) id() string {
+	return fmt.Sprintf("%v %q", r.DryRun, r.Owners)
+}
+
+// A SyncResult is what a SYNC has copied, or would copy.
+type SyncResult struct {
+	Sponsors int64 // people whose keys were looked at
+	Keys     int64 // keys that the remote has acknowledged
+	Elements int64 // members of sets and fields of hashes in them
+	Bytes    int64 // of their names and elements, without the protocol's own
+	Skipped  int64 // keys of a type that cannot travel yet
+	Failed   int64 // keys that the remote has refused
+	Duration time.Duration
+}
+
+// A SyncRun is a SYNC under way. It may be used concurrently.
+type SyncRun struct {
+	session *session
+	request SyncRequest
+	begun   time.Time
+	done    chan struct{}
+
+	// What is known while it runs.
+	sponsors, keys, elements, bytes, skipped, failed atomic.Int64
+	seen, total                                      atomic.Int64
+	reports                                          atomic.Int64
+
+	// Valid once done is closed.
+	took time.Duration
+	err  error
+}
+
+// Wait waits until the run has ended, and returns what it came to.
+func (r *SyncRun) Wait() (SyncResult, error) {
+	<-r.done
+	return SyncResult{
+		Sponsors: r.sponsors.Load(), Keys: r.keys.Load(), Elements: r.elements.Load(), Bytes: r.bytes.Load(),
+		Skipped: r.skipped.Load(), Failed: r.failed.Load(), Duration: r.took,
+	}, r.err
+}
+
+// reportsLogged is how many keys that were not copied a run names in the log.
+const reportsLogged = 20
+
+// report counts a key that was not copied, and names the first ones in the log.
+func (r *SyncRun) report(err error) {
+	if r.request.DryRun {
+		return
+	}
+	if r.reports.Add(1) <= reportsLogged {
+		r.session.fail("SYNC has not copied a key", err)
+	} else {
+		r.session.count.fail(err)
+	}
+}
+
+// syncs are the runs of a session. One runs at a time; the others wait.
+type syncs struct {
+	turn chan struct{} // holds one token while nobody runs
+
+	mu      sync.Mutex
+	pending map[string]*SyncRun // by request, running or waiting
+	last    *SyncRun            // the one that runs, or has run last; nil at first
+}
+
+func newSyncs() *syncs {
+	s := &syncs{turn: make(chan struct{}, 1), pending: make(map[string]*SyncRun)}
+	s.turn <- struct{}{}
+	return s
+}
+
+func (s *syncs) latest() *SyncRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+func (s *syncs) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) > 0
+}
+
+// Sync begins a run, or joins the one that has the same request: joined tells.
+// A run copies what it finds as it goes, so that a joined one may have passed a
+// key already that was written since. Sync does not wait. Call it where Configure,
+// SetMaster and Close are called: on the server's main thread.
+func (e *Engine) Sync(request SyncRequest) (run *SyncRun, joined bool, err error) {
+	s, err := e.open()
+	if err != nil {
+		return nil, false, err
+	}
+	if s.config.Remote.Host == "" && !request.DryRun {
+		return nil, false, ErrNoRemote
+	}
+	run, joined = s.startSync(request)
+	return run, joined, nil
+}
+
+// Syncing reports whether a SYNC is under way.
+func (e *Engine) Syncing() bool {
+	s := e.current()
+	return s != nil && s.syncs.busy()
+}
+
+func (s *session) startSync(request SyncRequest) (run *SyncRun, joined bool) {
+	s.syncs.mu.Lock()
+	defer s.syncs.mu.Unlock()
+	slices.Sort(request.Owners)
+	request.Owners = slices.Compact(request.Owners)
+	id := request.id()
+	if run, ok := s.syncs.pending[id]; ok {
+		return run, true
+	}
+	run = &SyncRun{session: s, request: request, begun: time.Now(), done: make(chan struct{})}
+	s.syncs.pending[id] = run
+	s.work.Go(func() {
+		err := guard("sync", func() error { return s.sync(run) })
+		if err != nil && !errors.As(err, new(*notSponsorsError)) {
+			s.fail("SYNC has failed", err)
+		}
+		if n := run.reports.Load(); n > reportsLogged {
+			s.log.Warn("SYNC has skipped more keys, or the remote has refused them", "keys", n-reportsLogged)
+		}
+		s.endSync(run, err)
+	})
+	return run, false
+}
+
+func (s *session) endSync(run *SyncRun, err error) {
+	s.syncs.mu.Lock()
+	defer s.syncs.mu.Unlock()
+	delete(s.syncs.pending, run.request.id())
+	run.took, run.err = time.Since(run.begun), err
+	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
+		run.err = context.Cause(s.ctx)
+	}
+	close(run.done)
+}
+
+// sync carries a run out when its turn has come.
+func (s *session) sync(run *SyncRun) error {
+	select {
+	case <-s.syncs.turn:
+		defer func() { s.syncs.turn <- struct{}{} }()
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	s.syncs.mu.Lock()
+	s.syncs.last = run
+	s.syncs.mu.Unlock()
+
+	if err := s.onlySponsors(run.request.Owners); err != nil {
+		return err
+	}
+	generation := s.generation.Load()
+	if err := s.copy(run); err != nil {
+		return err
+	}
+	if s.generation.Load() != generation {
+		return errReplaced
+	}
+	return nil
+}
+
+func (s *session) copy(run *SyncRun) error {
+	if run.request.DryRun {
+		return s.backfill(s.ctx, run, func(chunks []chunk) error {
+			for i := range chunks {
+				chunks[i].unpack()
+				chunks[i].settle(run)
+			}
+			return nil
+		})
+	}
+	if err := persist(s.ctx, patienceAtStart, func() error { return s.link.check(s.ctx) }); err != nil {
+		return err
+	}
+	client, err := s.link.get()
+	if err != nil {
+		return err
+	}
+	w := newWriter(s, run, client)
+	return w.close(guard("backfill", func() error { return s.backfill(w.ctx, run, w.write) }))
+}
+
+// onlySponsors refuses people who are not in sponsors:<org>: their keys never
+// leave this server.
+func (s *session) onlySponsors(owners []string) error {
+	var strangers []string
+	rest := owners
+	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		if len(rest) == 0 {
+			return true, nil
+		}
+		is, err := isMember(d, s.config.sponsorsKey(), rest[0])
+		if err != nil {
+			return false, err
+		}
+		if !is {
+			strangers = append(strangers, rest[0])
+		}
+		rest = rest[1:]
+		return false, nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if len(strangers) > 0 {
+		return &notSponsorsError{key: s.config.sponsorsKey(), owners: strangers}
+	}
+	return nil
+}
+
+// A notSponsorsError refuses a request for people who are no sponsors.
+type notSponsorsError struct {
+	key    string
+	owners []string
+}
+
+func (e *notSponsorsError) Error() string {
+	return fmt.Sprintf("not in %s: %s (nobody's keys were copied)", e.key, strings.Join(e.owners, " "))
+}

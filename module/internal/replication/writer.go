@@ -1,0 +1,224 @@
+package replication
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+)
+
+const (
+	shards     = 4         // pipelines that write at the same time
+	batchKeys  = 256       // a batch is sent when it has so many chunks,
+	batchBytes = 256 << 10 // or so many bytes
+)
+
+// A writer writes chunks to the remote, over several connections. All chunks of
+// a key go one way, so that they arrive in order.
+type writer struct {
+	session *session
+	run     *SyncRun
+	client  *remote.Client
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+
+	seed    maphash.Seed
+	batches [shards]batch
+	queues  [shards]chan batch
+	work    sync.WaitGroup
+	buffer  *semaphore.Weighted // bytes on their way
+	limit   int64
+}
+
+type batch struct {
+	chunks []chunk
+	bytes  int64
+}
+
+func newWriter(s *session, run *SyncRun, client *remote.Client) *writer {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	limit := s.tuning.Load().BufferLimit
+	w := &writer{
+		session: s, run: run, client: client, ctx: ctx, cancel: cancel,
+		seed: maphash.MakeSeed(), buffer: semaphore.NewWeighted(limit), limit: limit,
+	}
+	for i := range w.queues {
+		w.queues[i] = make(chan batch, 1)
+		w.work.Go(func() {
+			err := guard("writer", func() error { return w.drain(w.queues[i]) })
+			if err != nil {
+				w.cancel(err)
+			}
+		})
+	}
+	return w
+}
+
+// write takes chunks, and waits if too much is on its way.
+func (w *writer) write(chunks []chunk) error {
+	for _, c := range chunks {
+		shard := int(maphash.String(w.seed, c.of.key) % shards)
+		b := &w.batches[shard]
+		b.chunks = append(b.chunks, c)
+		b.bytes += c.size()
+		if len(b.chunks) >= batchKeys || b.bytes >= batchBytes {
+			if err := w.send(shard); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// size is about how much memory c needs.
+func (c chunk) size() int64 {
+	n := int64(len(c.reply))
+	for _, item := range c.items {
+		n += int64(len(item))
+	}
+	return n + 64
+}
+
+func (w *writer) send(shard int) error {
+	b := w.batches[shard]
+	if len(b.chunks) == 0 {
+		return nil
+	}
+	w.batches[shard] = batch{}
+	b.bytes = min(b.bytes, w.limit) // one value may be larger than all the room
+	if err := w.buffer.Acquire(w.ctx, b.bytes); err != nil {
+		return context.Cause(w.ctx)
+	}
+	select {
+	case w.queues[shard] <- b:
+		return nil
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+}
+
+// close sends what is left, unless reading has failed with err, waits for the
+// remote, and returns why the run has failed, if it has.
+func (w *writer) close(err error) error {
+	for shard := range w.queues {
+		if err == nil {
+			err = w.send(shard)
+		}
+	}
+	if err != nil {
+		w.cancel(err)
+	}
+	for _, q := range w.queues {
+		close(q)
+	}
+	w.work.Wait()
+	err = context.Cause(w.ctx)
+	w.cancel(nil)
+	return err
+}
+
+func (w *writer) drain(queue chan batch) error {
+	for b := range queue {
+		err := w.deliver(b)
+		w.buffer.Release(b.bytes)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver sends a batch until the remote has answered every command of it. To
+// send it twice does no harm.
+func (w *writer) deliver(b batch) error {
+	for i := range b.chunks {
+		b.chunks[i].unpack()
+	}
+	err := persist(w.ctx, patience, func() error { return w.attempt(b) })
+	if err != nil {
+		return err
+	}
+	for i := range b.chunks {
+		c := &b.chunks[i]
+		c.settle(w.run)
+		if c.last && c.of.refused == nil {
+			w.session.count.acknowledged.Add(1)
+		}
+	}
+	return nil
+}
+
+// attempt sends a batch once: the elements, then the expiries of those keys whose
+// elements the remote has taken. What the remote refuses is a fault of that key
+// alone.
+func (w *writer) attempt(b batch) error {
+	var adds, expiries commands
+	for i := range b.chunks {
+		for _, cmd := range b.chunks[i].adds() {
+			adds.append(cmd, b.chunks[i].of)
+		}
+	}
+	if err := adds.exec(w); err != nil {
+		return err
+	}
+	for i := range b.chunks {
+		c := &b.chunks[i]
+		if c.last && c.err == nil && c.of.refused == nil {
+			expiries.append(c.expiry(), c.of)
+		}
+	}
+	return expiries.exec(w)
+}
+
+// commands are some for the remote, and the key of each.
+type commands struct {
+	list []*remote.Command
+	keys []*copying
+}
+
+func (c *commands) append(cmd *remote.Command, key *copying) {
+	c.list = append(c.list, cmd)
+	c.keys = append(c.keys, key)
+}
+
+func (c *commands) exec(w *writer) error {
+	if len(c.list) == 0 {
+		return nil
+	}
+	if err := w.client.Exec(w.ctx, c.list...); err != nil {
+		return err
+	}
+	for i, cmd := range c.list {
+		if err := cmd.Err(); err != nil && c.keys[i].refused == nil {
+			c.keys[i].refused = keyError(cmd.Name(), c.keys[i].key, err)
+		}
+	}
+	return nil
+}
+
+// adds are what writes c's items to the remote.
+func (c *chunk) adds() []*remote.Command {
+	var cmds []*remote.Command
+	for rest := c.items; len(rest) > 0; {
+		n := c.of.kind.part(rest)
+		args := make([]any, 0, 2+n)
+		args = append(args, c.of.kind.add, c.of.key)
+		for _, item := range rest[:n] {
+			args = append(args, item)
+		}
+		cmds = append(cmds, remote.NewCommand(args...))
+		rest = rest[n:]
+	}
+	return cmds
+}
+
+// expiry is what gives the remote's key the expiry of ours.
+func (c *chunk) expiry() *remote.Command {
+	if c.expireAt == 0 {
+		return remote.NewCommand("PERSIST", c.of.key)
+	}
+	return remote.NewCommand("PEXPIREAT", c.of.key, c.expireAt)
+}
