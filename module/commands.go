@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+)
+
+const since = "0.1.0"
+
+func (m *sponsor) commands() []redismodule.Command {
+	list := []redismodule.Command{
+		{
+			Name:  "sponsor.sync",
+			Flags: "readonly admin",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Copies what the sponsors have on this server to the remote, and answers when it is there.",
+				Complexity: "O(N) with N being the elements copied, in slices of half a millisecond; the server is not blocked",
+				Since:      since,
+				Arity:      -1,
+				Args: []redismodule.Arg{
+					{
+						Name: "user", Type: redismodule.ArgString, Token: "USER", Optional: true, Multiple: true,
+						Summary: "only the keys of these sponsors",
+					},
+					{
+						Name: "dryrun", Type: redismodule.ArgToken, Token: "DRYRUN", Optional: true,
+						Summary: "count, and copy nothing",
+					},
+					{
+						Name: "nowait", Type: redismodule.ArgToken, Token: "NOWAIT", Optional: true,
+						Summary: "answer at once; SPONSOR.STATUS shows the progress",
+					},
+				},
+			},
+			Run: m.runSync,
+		},
+		{
+			Name:  "sponsor.status",
+			Flags: "readonly fast allow-loading allow-stale",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Shows what the module is about: its connection to the remote, and what it has done.",
+				Complexity: "O(1)",
+				Since:      since,
+				Arity:      1,
+			},
+			Run: m.runStatus,
+		},
+		{
+			Name:  "sponsor.help",
+			Flags: "readonly fast allow-loading allow-stale",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Shows the commands of the module.",
+				Complexity: "O(1)",
+				Since:      since,
+				Arity:      1,
+			},
+			Run: runHelp,
+		},
+	}
+	return append(list, faultCommands()...)
+}
+
+func (m *sponsor) runStatus(ctx redismodule.Context, args []string) {
+	if len(args) != 1 {
+		replyArity(ctx, args)
+		return
+	}
+	fields := m.status(ctx.Role())
+	ctx.ReplyMap(len(fields))
+	for _, f := range fields {
+		ctx.ReplyBulk(f.name)
+		if f.isText {
+			ctx.ReplyBulk(f.text)
+		} else {
+			ctx.ReplyInt(f.number)
+		}
+	}
+}
+
+func runHelp(ctx redismodule.Context, args []string) {
+	if len(args) != 1 {
+		replyArity(ctx, args)
+		return
+	}
+	lines := []string{
+		"SPONSOR.<subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+		"SYNC [USER <id> [<id> ...]] [DRYRUN] [NOWAIT]",
+		"    Copy what the sponsors have on this server to the remote, and answer",
+		"    with what was copied when it is there. USER: only these sponsors.",
+		"    DRYRUN: count, and copy nothing. NOWAIT: answer at once.",
+		"STATUS",
+		"    Show the connection to the remote, and what was done.",
+		"HELP",
+		"    Print this help.",
+	}
+	ctx.ReplyArray(len(lines))
+	for _, line := range lines {
+		ctx.ReplySimple(line)
+	}
+}
+
+func (m *sponsor) runSync(ctx redismodule.Context, args []string) {
+	fault.Point("command")
+	request, nowait, err := parseSync(args[1:])
+	if err != nil {
+		ctx.ReplyError("ERR " + err.Error())
+		return
+	}
+	if !nowait && !ctx.MayBlock() {
+		ctx.ReplyError("ERR SPONSOR.SYNC waits, which MULTI and scripts do not allow: use SPONSOR.SYNC NOWAIT there")
+		return
+	}
+	run, joined, err := m.engine.Sync(request)
+	switch {
+	case err != nil:
+		ctx.ReplyError("ERR " + err.Error())
+	case nowait && joined:
+		ctx.ReplySimple("SYNC is under way already")
+	case nowait:
+		ctx.ReplySimple("SYNC started")
+	default:
+		client := ctx.Block()
+		go func() {
+			result, err := run.Wait()
+			client.Unblock(func(ctx redismodule.Context) { replySync(ctx, result, err) })
+		}()
+	}
+}
+
+// parseSync reads the options of SPONSOR.SYNC, in any order. What stands behind
+// USER and is no option is an id.
+func parseSync(args []string) (request replication.SyncRequest, nowait bool, err error) {
+	user := false
+	for i, arg := range args {
+		switch option := strings.ToUpper(arg); {
+		case option == "USER" && !user:
+			user = true
+			if i+1 == len(args) {
+				return request, false, errors.New("USER wants the ids of sponsors behind it")
+			}
+		case option == "DRYRUN":
+			request.DryRun = true
+		case option == "NOWAIT":
+			nowait = true
+		case option == "PRUNE":
+			return request, false, errors.New("PRUNE is not in this version: SYNC adds, and removes nothing on the remote")
+		case user:
+			request.Owners = append(request.Owners, arg)
+		default:
+			return request, false, fmt.Errorf("unknown option %.64q; SPONSOR.HELP shows them", arg)
+		}
+	}
+	if user && len(request.Owners) == 0 {
+		return request, false, errors.New("USER wants the ids of sponsors behind it")
+	}
+	return request, nowait, nil
+}
+
+func replySync(ctx redismodule.Context, result replication.SyncResult, err error) {
+	fault.Point("answer")
+	if err != nil {
+		message := fmt.Sprintf("ERR SYNC has failed: %v", err)
+		if result.Keys > 0 {
+			message += fmt.Sprintf("; %d keys were copied before, and a new SYNC may copy them again without harm", result.Keys)
+		}
+		ctx.ReplyError(message)
+		return
+	}
+	fields := []field{
+		numberField("sponsors", result.Sponsors),
+		numberField("keys", result.Keys),
+		numberField("elements", result.Elements),
+		numberField("bytes", result.Bytes),
+		numberField("skipped", result.Skipped),
+		numberField("failed", result.Failed),
+		numberField("duration_ms", int64(result.Duration/time.Millisecond)),
+	}
+	ctx.ReplyMap(len(fields))
+	for _, f := range fields {
+		ctx.ReplyBulk(f.name)
+		ctx.ReplyInt(f.number)
+	}
+}
+
+func replyArity(ctx redismodule.Context, args []string) {
+	ctx.ReplyError(fmt.Sprintf("ERR wrong number of arguments for '%s' command", strings.ToLower(args[0])))
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"runtime/metrics"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
+)
+
+// A field is one of SPONSOR.STATUS, and of INFO sponsor with sponsor_ before its
+// name.
+type field struct {
+	name   string
+	text   string
+	number int64
+	isText bool
+}
+
+func textField(name, value string) field         { return field{name: name, text: value, isText: true} }
+func numberField(name string, value int64) field { return field{name: name, number: value} }
+
+// status is what both show.
+func (m *sponsor) status(role redismodule.Role) []field {
+	st := m.engine.Status()
+	state, roleName := st.State, "master"
+	if !role.Master {
+		roleName = "replica"
+	}
+	if role.Loading {
+		state = "loading"
+	}
+	return []field{
+		textField("state", state),
+		textField("role", roleName),
+		textField("org", st.Org),
+		numberField("sponsors", int64(st.Sponsors)),
+		numberField("acknowledged", st.Acknowledged),
+		numberField("fetched", st.Fetched),
+		numberField("misses", st.Misses),
+		numberField("absent_hits", st.AbsentHits),
+		numberField("errors", st.Errors),
+		textField("last_error", st.LastError),
+		numberField("sync_done", st.SyncDone),
+		numberField("sync_total", st.SyncTotal),
+	}
+}
+
+func (m *sponsor) info(info *redismodule.Info) {
+	fault.Point("info")
+	for _, f := range append(m.status(redismodule.CurrentRole()), memory()...) {
+		if f.isText {
+			info.String(f.name, f.text)
+		} else {
+			info.Int(f.name, f.number)
+		}
+	}
+}
+
+// memory is what the module holds in memory of its own, which maxmemory does not
+// count.
+func memory() []field {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/sched/goroutines:goroutines"},
+	}
+	metrics.Read(samples)
+	return []field{
+		numberField("go_heap_bytes", int64(samples[0].Value.Uint64())),
+		numberField("go_total_bytes", int64(samples[1].Value.Uint64())),
+		numberField("goroutines", int64(samples[2].Value.Uint64())),
+	}
+}

@@ -1,0 +1,99 @@
+// Command module is sponsor.so, a module for Redis and Valkey: build it with
+// -buildmode=c-shared and load it with loadmodule.
+//
+// This package wires the server (internal/redismodule) to the engine
+// (internal/replication), and decides nothing else.
+package main
+
+import "C" // makes the package a shared library
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+)
+
+// version is the module's, as MODULE LIST shows it: major*10000 + minor*100 +
+// patch.
+const version = 100
+
+func main() {} // a shared library is not run
+
+func init() {
+	m := new(sponsor)
+	redismodule.Register(redismodule.Module{
+		Name:        "sponsor",
+		Version:     version,
+		Load:        m.load,
+		MayUnload:   m.mayUnload,
+		Unload:      m.unload,
+		KeyEvent:    m.keyEvent,
+		ServerEvent: m.serverEvent,
+		Info:        m.info,
+		Apply:       m.apply,
+	})
+}
+
+// sponsor is the module. Its methods run on the server's main thread.
+type sponsor struct {
+	settings settings
+	engine   *replication.Engine
+	log      *slog.Logger
+
+	lastEvent redismodule.KeyEvent // of a key
+}
+
+func (m *sponsor) load(ctx redismodule.Context, args []string) error {
+	if ctx.Role().Cluster {
+		return errors.New("sponsor.so does not work with cluster-enabled yes; load it into a server that is not part of a cluster")
+	}
+	m.log = slog.New(&logHandler{})
+	var err error
+	if m.settings, err = readSettings(redismodule.Getenv, args); err != nil {
+		return err
+	}
+	if err := m.settings.register(ctx); err != nil {
+		return err
+	}
+	for _, cmd := range m.commands() {
+		if err := ctx.AddCommand(cmd); err != nil {
+			return err
+		}
+	}
+	config, err := m.settings.config()
+	if err != nil {
+		return err
+	}
+	for _, warning := range m.settings.warnings() {
+		m.log.Warn(warning)
+	}
+	if err := redismodule.SetKeyPrefixes(config.KeyPrefixes()); err != nil {
+		return err
+	}
+	m.engine = replication.New(local{redismodule.Main()}, m.log, ctx.Role().Master)
+	// Last, because Redis 7.0 goes on reporting events to a module that it has
+	// failed to load.
+	if err := ctx.SubscribeEvents(); err != nil {
+		return err
+	}
+	ctx.RegisterInfo()
+	m.engine.Configure(config)
+	return nil
+}
+
+// apply takes over what CONFIG SET has changed.
+func (m *sponsor) apply() error {
+	fault.Point("apply")
+	config, err := m.settings.config()
+	if err != nil {
+		return err
+	}
+	if err := redismodule.SetKeyPrefixes(config.KeyPrefixes()); err != nil {
+		return err
+	}
+	m.engine.Configure(config)
+	return nil
+}
