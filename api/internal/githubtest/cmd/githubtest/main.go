@@ -1,0 +1,81 @@
+// Githubtest runs the stand-in for GitHub as a process of its own, for trying
+// the API out without an account. It listens on loopback addresses only.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/githubtest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "githubtest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("githubtest", flag.ContinueOnError)
+	listen := flags.String("listen", "127.0.0.1:8081", "loopback address and port to listen on; port 0 takes a free one")
+	org := flags.String("org", "example-org", "login of the organisation that people sponsor")
+	id := flags.String("client-id", "local-client", "client id of the application")
+	secret := flags.String("client-secret", "local-secret", "client secret of the application")
+	callback := flags.String("callback", "http://127.0.0.1:8080/oauth2/callback", "registered callback URL of the application; on a loopback address the port does not matter")
+	sponsors := flags.String("sponsors", "sponsor-1,sponsor-2", "logins that sponsor the organisation, separated by commas")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l, err := listenLoopback(ctx, *listen)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{
+		Handler: githubtest.New(githubtest.Config{
+			Org: *org, ClientID: *id, ClientSecret: *secret, Callback: *callback,
+			Sponsors: strings.FieldsFunc(*sponsors, func(r rune) bool { return r == ',' }),
+		}),
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	fmt.Fprintf(stdout, "stand-in for GitHub at http://%s\n", l.Addr())
+	return serve(ctx, s, l)
+}
+
+func listenLoopback(ctx context.Context, addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("-listen: %w", err)
+	}
+	if host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return nil, fmt.Errorf("-listen %s: only a loopback address, since anybody could sign in as anybody", addr)
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+}
+
+func serve(ctx context.Context, s *http.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	err := s.Close()
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
