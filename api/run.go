@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/server"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/session"
+)
+
+// DefaultDrainTimeout is how long requests under way may take after the signal
+// to end. A sign-in waits for GitHub.
+const DefaultDrainTimeout = 40 * time.Second
+
+// Main is the program. The binary and the tests run the same one: NewMain,
+// change fields, Open, Close.
+type Main struct {
+	Settings Settings
+	// GitHubTimeout bounds one call to GitHub. Zero means github.DefaultTimeout.
+	GitHubTimeout time.Duration
+	// DrainTimeout bounds Close. Zero means DefaultDrainTimeout.
+	DrainTimeout time.Duration
+	// SessionIdle and SessionAbsolute end sessions. Zero means the defaults of
+	// package session.
+	SessionIdle, SessionAbsolute time.Duration
+
+	log      *slog.Logger
+	redis    *redis.Client
+	api      *server.Server
+	http     *http.Server
+	listener net.Listener
+	served   chan error
+	closing  sync.Once
+	closed   error // what Close returns
+}
+
+// NewMain returns a program that logs to w, one JSON object a line.
+func NewMain(settings Settings, w io.Writer) *Main {
+	return &Main{Settings: settings, log: slog.New(slog.NewJSONHandler(w, nil))}
+}
+
+// Run serves until ctx ends, then lets the requests under way finish.
+func (m *Main) Run(ctx context.Context) error {
+	if err := m.Open(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-m.served:
+		return errors.Join(fmt.Errorf("serve: %w", err), m.redis.Close())
+	case <-ctx.Done():
+		return m.Close()
+	}
+}
+
+// Open listens and serves. Redis need not be there yet: /readyz tells.
+func (m *Main) Open(ctx context.Context) error {
+	cookies, err := session.NewCookies(m.Settings.Secure(), m.Settings.SessionKeys...)
+	if err != nil {
+		return fmt.Errorf("SESSION_KEYS: %w", err)
+	}
+	m.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", m.Settings.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	m.redis = redis.NewClient(redisOptions(m.Settings.Redis))
+	m.api = m.newServer(cookies)
+	m.http = &http.Server{
+		Handler:           m.api,
+		ReadHeaderTimeout: server.ReadHeaderTimeout,
+		ReadTimeout:       server.ReadTimeout,
+		WriteTimeout:      server.WriteTimeout,
+		IdleTimeout:       server.IdleTimeout,
+		MaxHeaderBytes:    server.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
+	}
+	m.served = make(chan error, 1)
+	go func() { m.served <- m.http.Serve(m.listener) }()
+	for _, warning := range m.Settings.Warnings {
+		m.log.Warn("settings", "warning", warning)
+	}
+	m.log.Info("serving", "addr", m.Addr(), "public_url", m.Settings.PublicURL.String(), "org", m.Settings.Org)
+	return nil
+}
+
+func (m *Main) newServer(cookies *session.Cookies) *server.Server {
+	s := m.Settings
+	return server.New(server.Config{
+		PublicURL: s.PublicURL,
+		Origins:   s.Origins,
+		Org:       s.Org,
+		Redis:     m.redis,
+		GitHub: github.New(github.Config{
+			URL: s.GitHubURL, ClientID: s.ClientID, ClientSecret: s.ClientSecret,
+			Callback: s.PublicURL.String() + "/oauth2/callback",
+			Org:      s.Org, Timeout: m.GitHubTimeout,
+		}),
+		Sessions: session.New(session.Config{
+			Redis: m.redis, Cookies: cookies, Idle: m.SessionIdle, Absolute: m.SessionAbsolute,
+		}),
+		Preferences: preferences.New(m.redis, s.Org),
+		Log:         m.log,
+	})
+}
+
+// redisOptions completes what REDIS_ADDR says.
+func redisOptions(o *redis.Options) *redis.Options {
+	o.ClientName = "sponsor-api"
+	o.ContextTimeoutEnabled = true
+	o.DialTimeout = 2 * time.Second
+	o.DialerRetries = 1 // who asks us tries again; a Redis that is down is told at once
+	// The module may hold a command back while it fetches a key.
+	o.ReadTimeout, o.WriteTimeout = 3*time.Second, 3*time.Second
+	// Every write of ours may be repeated without harm.
+	o.MaxRetries = 1
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return o
+}
+
+// Addr is the address it listens on, also if LISTEN_ADDR left the port open.
+func (m *Main) Addr() string { return m.listener.Addr().String() }
+
+// Close stops listening, lets the requests under way finish, and ends. Closing
+// twice does no harm.
+func (m *Main) Close() error {
+	m.closing.Do(func() { m.closed = m.drain() })
+	return m.closed
+}
+
+func (m *Main) drain() error {
+	timeout := m.DrainTimeout
+	if timeout == 0 {
+		timeout = DefaultDrainTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	m.log.Info("draining")
+	m.api.Drain()
+	err := m.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("drain: %w", err), m.http.Close())
+	}
+	if served := <-m.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, m.redis.Close())
+}
