@@ -1,0 +1,101 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+TESTFLAGS ?= -timeout 10m
+FUZZTIME  ?= 20s
+
+# What the machine cannot give is no error here, but is where CI=true.
+OPTIONAL := || [ "$${CI:-}" != true ]
+
+# The version is stamped here; Go's own stamp fails where a checkout belongs to
+# somebody else, as in a container.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILD   := $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup:
+	@scripts/setup
+
+.PHONY: run
+run: setup build ## start everything on loopback, until Ctrl-C
+	@exec build/playground run
+
+.PHONY: demo
+demo: setup build ## play the whole story, step by step, and check it
+	@exec build/playground demo
+
+PROGRAMS := build/sponsor-api build/githubtest build/playground
+
+.PHONY: build
+build: build/sponsor.so $(PROGRAMS) ## build the module and the programs
+
+# Go knows best what has changed, so these always ask it. A module is moved
+# into place, because a server may have the old one mapped. Redis wants the
+# execute bit, which go build does not set.
+build/sponsor.so: TAGS :=
+build/sponsor-fault.so: TAGS := fault
+build/sponsor.so build/sponsor-fault.so: FORCE
+	@echo 'building $@'
+	@mkdir -p build/.new
+	@CGO_ENABLED=1 $(BUILD) -buildmode=c-shared -tags '$(TAGS)' -o build/.new/$(@F) ./module
+	@rm -f build/.new/$(@F:.so=.h)
+	@chmod 0755 build/.new/$(@F)
+	@mv build/.new/$(@F) $@
+
+build/sponsor-api: PACKAGE := ./api
+build/githubtest: PACKAGE := ./api/internal/githubtest/cmd/githubtest
+build/playground: PACKAGE := ./scripts/playground
+build/sponsor-api build/githubtest build/playground: FORCE
+	@echo 'building $@'
+	@mkdir -p build
+	@$(BUILD) -o $@ $(PACKAGE)
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: prepare
+prepare: setup build build/sponsor-fault.so
+	@scripts/newer-servers $(OPTIONAL)
+	@scripts/redis-headers $(OPTIONAL)
+
+.PHONY: test
+test: prepare ## run all tests, on every server that can be had
+	@$(GO) test -count=1 $(TESTFLAGS) ./...
+
+# A module built with -race does not load: the sanitizer wants to be there
+# from the start of the process. The package main is tested from outside.
+.PHONY: race
+race: prepare ## run the tests of everything but the module itself under the race detector
+	@CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) $$($(GO) list ./... | grep -v '/module$$')
+
+.PHONY: fuzz
+fuzz: ## fuzz each decoder for a while (FUZZTIME=20s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## check format, style and import arrows
+	@scripts/setup lint
+	@scripts/shell-scripts | xargs shellcheck -x
+	@find . -path ./build -prune -o -name '*.[ch]' -print | xargs -r clang-format --dry-run -Werror
+	@unformatted=$$($(GO) run $(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "not in gofumpt's format:"; echo "$$unformatted"; exit 1; } >&2
+	@$(GO) run $(GOLANGCI_LINT) run ./...
+	@$(GO) run $(GOLANGCI_LINT) run --build-tags fault ./module/...
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what we depend on
+	@$(GO) run $(GOVULNCHECK) ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build
