@@ -80,12 +80,7 @@ func TestR4_LargeValueIsLostWhileItIsPutTogether(t *testing.T) {
 				yield("SADD", "user:7:mnodes", i)
 			}
 		})
-		redistest.Eventually(t, soon, func() error {
-			if statusInt(t, p.l, "sponsors") != 1 {
-				return fmt.Errorf("no sponsors yet")
-			}
-			return nil
-		})
+		p.waitForSponsors(t, 1)
 		const stage = "sponsor:stage:{user:7:mnodes}"
 		for name, disturb := range map[string][][]any{
 			"removed": {cmd("UNLINK", stage)},
@@ -131,12 +126,7 @@ func TestEvictedSponsorsSetIsWrittenBack(t *testing.T) {
 		p.sync(t)
 		must(t, p.r, cmd("DEL", "user:old:mnodes"))
 		must(t, p.l, cmd("SADD", sponsorsKey, "new", "newer"), cmd("SREM", sponsorsKey, "old"))
-		redistest.Eventually(t, soon, func() error {
-			if statusInt(t, p.l, "sponsors") != 2 {
-				return fmt.Errorf("the module does not know of the change yet")
-			}
-			return nil
-		})
+		p.waitForSponsors(t, 2)
 		for name, lose := range map[string]func(){
 			"evicted": func() { evict(t, p.l, sponsorsKey) },
 			"expired": func() { must(t, p.l, cmd("PEXPIRE", sponsorsKey, 1)) },
@@ -251,23 +241,11 @@ func TestSyncOfWhatGoesMeanwhile(t *testing.T) {
 func TestDeletionIsForgotten(t *testing.T) {
 	p := newPair(t, redistest.Flavor{})
 	p.seed(t)
-	knows := func(n int64) {
-		t.Helper()
-		redistest.Eventually(t, soon, func() error {
-			if got := statusInt(t, p.l, "sponsors"); got != n {
-				return fmt.Errorf("the module knows %d sponsors, want %d", got, n)
-			}
-			return nil
-		})
-	}
-	must(t, p.l, cmd("DEL", "user:7:mnodes"), cmd("SADD", sponsorsKey, "other"), cmd("SREM", sponsorsKey, "7"))
-	knows(1)
+	must(t, p.l, cmd("DEL", "user:7:mnodes"), cmd("SADD", sponsorsKey, "other", "another"), cmd("SREM", sponsorsKey, "7"))
+	p.waitForSponsors(t, 2)
 	must(t, p.l, cmd("SADD", "user:7:mnodes", "C5"))
-	redistest.Eventually(t, soon, func() error {
-		must(t, p.l, cmd("SADD", sponsorsKey, "7"))
-		return nil
-	})
-	knows(2)
+	must(t, p.l, cmd("SADD", sponsorsKey, "7"))
+	p.waitForSponsors(t, 3)
 	p.sync(t)
 	must(t, p.l, cmd("FLUSHALL"))
 	eventuallyMembers(t, p.l, "user:7:mnodes", "C1", "C2", "C5")
@@ -377,12 +355,7 @@ func TestFetchWithoutMemory(t *testing.T) {
 				yield("SADD", sponsorsKey, id)
 			}
 		})
-		redistest.Eventually(t, soon, func() error {
-			if statusInt(t, p.l, "sponsors") != 50 {
-				return fmt.Errorf("no sponsors yet")
-			}
-			return nil
-		})
+		p.waitForSponsors(t, 50)
 		used := info(t, p.l, "memory", "used_memory")
 		must(t, p.l, cmd("CONFIG", "SET", "maxmemory", used+10<<20))
 		redistest.Eventually(t, soon, func() error {

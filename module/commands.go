@@ -71,16 +71,7 @@ func (m *sponsor) runStatus(ctx redismodule.Context, args []string) {
 		replyArity(ctx, args)
 		return
 	}
-	fields := m.status(ctx.Role())
-	ctx.ReplyMap(len(fields))
-	for _, f := range fields {
-		ctx.ReplyBulk(f.name)
-		if f.isText {
-			ctx.ReplyBulk(f.text)
-		} else {
-			ctx.ReplyInt(f.number)
-		}
-	}
+	replyFields(ctx, m.status(ctx.Role()))
 }
 
 func runHelp(ctx redismodule.Context, args []string) {
@@ -172,7 +163,7 @@ func replySync(ctx redismodule.Context, result replication.SyncResult, err error
 		ctx.ReplyError(message)
 		return
 	}
-	fields := []field{
+	replyFields(ctx, []field{
 		numberField("sponsors", result.Sponsors),
 		numberField("keys", result.Keys),
 		numberField("elements", result.Elements),
@@ -180,12 +171,7 @@ func replySync(ctx redismodule.Context, result replication.SyncResult, err error
 		numberField("skipped", result.Skipped),
 		numberField("failed", result.Failed),
 		numberField("duration_ms", int64(result.Duration/time.Millisecond)),
-	}
-	ctx.ReplyMap(len(fields))
-	for _, f := range fields {
-		ctx.ReplyBulk(f.name)
-		ctx.ReplyInt(f.number)
-	}
+	})
 }
 
 func replyArity(ctx redismodule.Context, args []string) {

@@ -342,12 +342,7 @@ func TestPausedServer(t *testing.T) {
 		p.seed(t)
 		must(t, p.l, cmd("FLUSHALL"))
 		eventuallyMembers(t, p.l, sponsorsKey, "7")
-		redistest.Eventually(t, soon, func() error {
-			if statusInt(t, p.l, "sponsors") != 1 {
-				return fmt.Errorf("no sponsors yet")
-			}
-			return nil
-		})
+		p.waitForSponsors(t, 1)
 		fetched := statusInt(t, p.l, "fetched")
 		seen := p.remote.Monitor(t)
 		must(t, p.l, cmd("CLIENT", "PAUSE", 600_000, "WRITE"), cmd("SMEMBERS", "user:7:mnodes"))
@@ -374,12 +369,7 @@ func TestLongScript(t *testing.T) {
 	p.seed(t)
 	must(t, p.l, cmd("FLUSHALL"))
 	eventuallyMembers(t, p.l, sponsorsKey, "7")
-	redistest.Eventually(t, soon, func() error {
-		if statusInt(t, p.l, "sponsors") != 1 {
-			return fmt.Errorf("no sponsors yet")
-		}
-		return nil
-	})
+	p.waitForSponsors(t, 1)
 	// The script misses the key, works on for long enough that the key could have
 	// come back, and looks again.
 	script := `

@@ -7,8 +7,8 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
 )
 
-// A field is one of SPONSOR.STATUS, and of INFO sponsor with sponsor_ before its
-// name.
+// A field is one of an answer; those of SPONSOR.STATUS are INFO sponsor's too,
+// with sponsor_ before their names.
 type field struct {
 	name   string
 	text   string
@@ -18,6 +18,19 @@ type field struct {
 
 func textField(name, value string) field         { return field{name: name, text: value, isText: true} }
 func numberField(name string, value int64) field { return field{name: name, number: value} }
+
+// replyFields answers with a map.
+func replyFields(ctx redismodule.Context, fields []field) {
+	ctx.ReplyMap(len(fields))
+	for _, f := range fields {
+		ctx.ReplyBulk(f.name)
+		if f.isText {
+			ctx.ReplyBulk(f.text)
+		} else {
+			ctx.ReplyInt(f.number)
+		}
+	}
+}
 
 // status is what both show.
 func (m *sponsor) status(role redismodule.Role) []field {

@@ -77,7 +77,18 @@ func (p *pair) waitFor(t *testing.T, state string) {
 	})
 }
 
-// status is SPONSOR.STATUS, or what INFO sponsor says beside it.
+// waitForSponsors waits until the module knows of n sponsors.
+func (p *pair) waitForSponsors(t *testing.T, n int64) {
+	t.Helper()
+	redistest.Eventually(t, soon, func() error {
+		if got := statusInt(t, p.l, "sponsors"); got != n {
+			return fmt.Errorf("the module knows %d sponsors, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// status is SPONSOR.STATUS.
 func status(c *redis.Client) (map[string]any, error) {
 	reply, err := c.Do(context.Background(), "SPONSOR.STATUS").Result()
 	if err != nil {

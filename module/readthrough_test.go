@@ -24,12 +24,7 @@ func (p *pair) seed(t *testing.T) {
 	)
 	p.sync(t)
 	must(t, p.r, cmd("SADD", "user:8:mnodes", "not yours"))
-	redistest.Eventually(t, soon, func() error {
-		if n := statusInt(t, p.l, "sponsors"); n != 1 {
-			return fmt.Errorf("the module knows %d sponsors, want 1", n)
-		}
-		return nil
-	})
+	p.waitForSponsors(t, 1)
 }
 
 // evict makes the server evict all keys but the last written ones, by filling its
@@ -228,12 +223,7 @@ func TestFetchMergesWithWhatWasWrittenMeanwhile(t *testing.T) {
 	must(t, p.r, cmd("HSET", "user_details:7", "email", "old", "login", "seven"))
 	must(t, p.l, cmd("FLUSHALL"))
 	eventuallyMembers(t, p.l, sponsorsKey, "7")
-	redistest.Eventually(t, soon, func() error {
-		if n := statusInt(t, p.l, "sponsors"); n != 1 {
-			return fmt.Errorf("sponsors = %d", n)
-		}
-		return nil
-	})
+	p.waitForSponsors(t, 1)
 	fetched := statusInt(t, p.l, "fetched")
 
 	proxy.Latency(300 * time.Millisecond)
@@ -258,12 +248,7 @@ func TestFetchLosesAgainstDelete(t *testing.T) {
 	p.seed(t)
 	must(t, p.l, cmd("FLUSHALL"))
 	eventuallyMembers(t, p.l, sponsorsKey, "7")
-	redistest.Eventually(t, soon, func() error {
-		if n := statusInt(t, p.l, "sponsors"); n != 1 {
-			return fmt.Errorf("sponsors = %d", n)
-		}
-		return nil
-	})
+	p.waitForSponsors(t, 1)
 	proxy.Latency(300 * time.Millisecond)
 	seen := p.remote.Monitor(t)
 	must(t, p.l, cmd("SMEMBERS", "user:7:mnodes"), cmd("SADD", "user:7:mnodes", "C9"), cmd("DEL", "user:7:mnodes"))
@@ -338,12 +323,7 @@ func TestErasedSponsorsSetIsNotFetchedBack(t *testing.T) {
 	p := newPair(t, redistest.Flavor{})
 	p.seed(t)
 	must(t, p.l, cmd("DEL", sponsorsKey))
-	redistest.Eventually(t, soon, func() error {
-		if n := statusInt(t, p.l, "sponsors"); n != 0 {
-			return fmt.Errorf("the module knows %d sponsors, want none", n)
-		}
-		return nil
-	})
+	p.waitForSponsors(t, 0)
 	wantMembers(t, p.l, sponsorsKey)
 	p.sync(t)
 	wantMembers(t, p.l, sponsorsKey)
