@@ -33,7 +33,7 @@ var sabotages = []struct {
 	{"sponsor", "GitHub does not say", gitHubFails("graphql"), "/me sponsor = unknown, want true"},
 	{"sponsor", "sponsorship ended", sponsoring(sponsorLogin, false), "/me sponsor = false, want true"},
 	{"exclude", "API killed", killAPI, "connection refused"},
-	{"exclude", "key of another type", onLocal("SET", nodesKey, "x"), "answers 503"},
+	{"exclude", "key of another type", onLocal("SET", nodesKey, "x"), "answers 500"},
 	{"sync", "remote stopped", stopRemote, "SPONSOR.SYNC"},
 	{"sync", "module unloaded", onLocal("MODULE", "UNLOAD", "sponsor"), "unknown command"},
 	{"sync", "sponsors wiped", onLocal("DEL", sponsorsKey), "SPONSOR.SYNC sponsors = 0, want 1"},
