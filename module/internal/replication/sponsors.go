@@ -169,6 +169,11 @@ func (s *session) refreshSponsors() error {
 	if ids, err = s.readSponsors(s.ctx); err != nil {
 		return err
 	}
+	if len(ids) == 0 && len(lost.items) > 0 && s.sponsors.mayComeBack() {
+		// Lost again already: what we know must not be forgotten for that.
+		s.sponsors.refresh()
+		return nil
+	}
 	s.sponsors.replace(ids)
 	return nil
 }
