@@ -6,8 +6,8 @@ import (
 )
 
 // How long we keep the server to ourselves, and how long we leave it alone in
-// between. Without the pause its main thread starves; with these figures the
-// 99th percentile of other commands stays within a millisecond.
+// between: a client waits for one slice at most, and two thirds of the main
+// thread's time are everybody else's.
 const (
 	sliceBudget = 500 * time.Microsecond
 	slicePause  = time.Millisecond
