@@ -9,6 +9,7 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
 const since = "0.1.0"
@@ -141,6 +142,8 @@ func parseSync(args []string) (request replication.SyncRequest, nowait bool, err
 			nowait = true
 		case option == "PRUNE":
 			return request, false, errors.New("PRUNE is not in this version: SYNC adds, and removes nothing on the remote")
+		case user && !keyspace.ValidOwner(arg):
+			return request, false, fmt.Errorf("%.64q cannot be the id of a sponsor: an id is not empty and holds no colon", arg)
 		case user:
 			request.Owners = append(request.Owners, arg)
 		default:

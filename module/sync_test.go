@@ -249,6 +249,8 @@ func TestSyncOptions(t *testing.T) {
 		{"unknown", cmd("SPONSOR.SYNC", "FAST"), []string{"ERR", "unknown option", "FAST", "SPONSOR.HELP"}},
 		{"USER without ids", cmd("SPONSOR.SYNC", "USER"), []string{"ERR", "USER wants the ids"}},
 		{"USER with an option only", cmd("SPONSOR.SYNC", "USER", "DRYRUN"), []string{"ERR", "USER wants the ids"}},
+		{"USER with a colon", cmd("SPONSOR.SYNC", "USER", "7", "a:b"), []string{"ERR", "a:b", "cannot be the id"}},
+		{"USER with an empty id", cmd("SPONSOR.SYNC", "USER", ""), []string{"ERR", "cannot be the id"}},
 		{"PRUNE", cmd("SPONSOR.SYNC", "PRUNE"), []string{"ERR", "PRUNE is not in this version"}},
 		{"odd bytes", cmd("SPONSOR.SYNC", "\r\n\x00\xff"), []string{"ERR", "unknown option"}},
 		{"STATUS with more", cmd("SPONSOR.STATUS", "x"), []string{"ERR wrong number of arguments for 'sponsor.status' command"}},
