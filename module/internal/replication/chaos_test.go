@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
 )
 
 // TestChaos does everything to an engine at once for two seconds, as several
@@ -128,9 +130,19 @@ func TestChaos(t *testing.T) {
 	p.engine.SetMaster(true)
 	p.engine.Reopen()
 	p.waitFor(t, replication.StateConnected)
-	p.local.must(t, "FLUSHALL")
-	p.engine.DataSetReplaced()
+	// A removed set of sponsors comes back from nowhere, neither from memory nor
+	// from the remote.
 	p.flushRemote(t)
+	key := keyspace.SponsorsKey(p.config.Org)
+	p.local.must(t, "SADD", key, "somebody")
+	p.local.must(t, "DEL", key)
+	redistest.Eventually(t, soon, func() error {
+		if n := p.engine.Status().Sponsors; n != 0 {
+			return fmt.Errorf("the engine knows %d sponsors, want none", n)
+		}
+		return nil
+	})
+	p.local.must(t, "FLUSHALL")
 	p.sponsors(t, "7")
 	p.add(t, "user:7:mnodes", nodes(3))
 	p.sync(t)
