@@ -71,11 +71,8 @@ func (s *session) backfill(ctx context.Context, run *SyncRun, sink func([]chunk)
 	owners := run.request.Owners
 	if len(owners) == 0 {
 		var err error
-		if owners, err = s.readSponsors(ctx); err != nil {
+		if owners, err = s.askSponsors(ctx); err != nil {
 			return err
-		}
-		if len(owners) == 0 && !s.sponsors.isKnown() {
-			return errSponsorsUnknown
 		}
 	}
 	keys, err := s.plan(ctx, run, owners)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
@@ -21,6 +23,7 @@ type sponsors struct {
 	ids    map[string]struct{}
 	known  bool // ids are the sponsors; false: nobody could be asked yet
 	erased bool // somebody has removed the set: it must not come back
+	forgot int  // how often all of this was forgotten
 }
 
 func newSponsors() *sponsors {
@@ -42,10 +45,11 @@ func (s *sponsors) len() int {
 	return len(s.ids)
 }
 
-func (s *sponsors) isKnown() bool {
+// none reports whether it is certain that nobody is a sponsor.
+func (s *sponsors) none() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known
+	return s.erased || s.known && len(s.ids) == 0
 }
 
 // keyEvent is told what happened to the set.
@@ -67,6 +71,7 @@ func (s *sponsors) lost() { s.keyEvent(Lost) }
 func (s *sponsors) forget() {
 	s.mu.Lock()
 	s.ids, s.known = nil, false
+	s.forgot++
 	s.mu.Unlock()
 	s.lost()
 }
@@ -79,14 +84,24 @@ func (s *sponsors) refresh() {
 	}
 }
 
-func (s *sponsors) replace(ids []string) {
+// age tells replace whether what was found out is still of any use.
+func (s *sponsors) age() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.forgot
+}
+
+// replace makes ids the copy, unless all was forgotten since age.
+func (s *sponsors) replace(ids []string, age int) {
 	m := make(map[string]struct{}, len(ids))
 	for _, id := range ids {
 		m[id] = struct{}{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids, s.known = m, true
+	if s.forgot == age {
+		s.ids, s.known = m, true
+	}
 }
 
 func (s *sponsors) mayComeBack() bool {
@@ -133,6 +148,7 @@ func (s *session) watchSponsors() {
 // is put back: from our copy, or else from the remote. Without it nobody's keys
 // would come back after a disaster.
 func (s *session) refreshSponsors() error {
+	age := s.sponsors.age()
 	ids, err := s.readSponsors(s.ctx)
 	if errors.Is(err, ErrLoading) || errors.Is(err, ErrReplica) {
 		return nil // an event will follow
@@ -141,7 +157,7 @@ func (s *session) refreshSponsors() error {
 		return err
 	}
 	if len(ids) > 0 || !s.sponsors.mayComeBack() || s.config.Remote.Host == "" {
-		s.sponsors.replace(ids)
+		s.sponsors.replace(ids, age)
 		return nil
 	}
 	lost := value{key: s.config.sponsorsKey(), kind: kinds["set"], items: s.sponsors.list()}
@@ -174,8 +190,25 @@ func (s *session) refreshSponsors() error {
 		s.sponsors.refresh()
 		return nil
 	}
-	s.sponsors.replace(ids)
+	s.sponsors.replace(ids, age)
 	return nil
+}
+
+// askSponsors lists sponsors:<org>. If it is not here, although there may be
+// sponsors, it waits a moment for the set to come back.
+func (s *session) askSponsors(ctx context.Context) (ids []string, err error) {
+	err = persist(ctx, patienceAtStart, func() error {
+		var err error
+		if ids, err = s.readSponsors(ctx); err != nil {
+			return backoff.Permanent(err)
+		}
+		if len(ids) == 0 && !s.sponsors.none() {
+			s.sponsors.refresh()
+			return errSponsorsUnknown
+		}
+		return nil
+	})
+	return ids, err
 }
 
 // readSponsors lists sponsors:<org> as it is here.

@@ -79,6 +79,22 @@ func TestSyncOfNobody(t *testing.T) {
 	}
 }
 
+// TestSyncAsksForTheSponsors: an empty server whose remote has just come back
+// knows nobody, and finds out before it says that there is nothing to do.
+func TestSyncAsksForTheSponsors(t *testing.T) {
+	p := newPair(t, nil)
+	p.addRemote(t, sponsorsKey, []string{"7"})
+	p.proxy.Refuse()
+	p.engine.DataSetReplaced()
+	p.waitFor(t, replication.StateDown)
+	if err := p.proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.sync(t); got.Keys != 1 || got.Sponsors != 1 {
+		t.Errorf("SYNC = %+v, want the set and one sponsor", got)
+	}
+}
+
 func TestSyncRefusedByTheRemote(t *testing.T) {
 	p := newPair(t, nil)
 	p.sponsors(t, ids(10)...)
