@@ -10,6 +10,7 @@ import "C" // makes the package a shared library
 import (
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
@@ -43,6 +44,7 @@ type sponsor struct {
 	engine   *replication.Engine
 	log      *slog.Logger
 
+	warned    []string             // what warn has logged last
 	lastEvent redismodule.KeyEvent // of a key
 }
 
@@ -67,9 +69,7 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, warning := range m.settings.warnings() {
-		m.log.Warn(warning)
-	}
+	m.warn()
 	if err := redismodule.SetKeyPrefixes(config.KeyPrefixes()); err != nil {
 		return err
 	}
@@ -84,6 +84,17 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 	return nil
 }
 
+// warn logs what a person should know of the settings, once.
+func (m *sponsor) warn() {
+	warnings := m.settings.warnings()
+	for _, warning := range warnings {
+		if !slices.Contains(m.warned, warning) {
+			m.log.Warn(warning)
+		}
+	}
+	m.warned = warnings
+}
+
 // apply takes over what CONFIG SET has changed.
 func (m *sponsor) apply() error {
 	fault.Point("apply")
@@ -94,6 +105,7 @@ func (m *sponsor) apply() error {
 	if err := redismodule.SetKeyPrefixes(config.KeyPrefixes()); err != nil {
 		return err
 	}
+	m.warn()
 	m.engine.Configure(config)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +182,55 @@ func TestRemoteCluster(t *testing.T) {
 			return nil
 		})
 		eventuallyMembers(t, p.l, "user:123:mnodes", "a", "b")
+	})
+}
+
+// TestRightsThatTheReadmeLists: a remote user with these rights, and no others, is
+// enough for all that the module does, with small values and with large ones.
+func TestRightsThatTheReadmeLists(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "- **Rights on the remote.**")
+	text, _, _ = strings.Cut(text, "\n- **")
+	_, text, _ = strings.Cut(text, "by the commands")
+	rules := []any{"ACL", "SETUSER", redistest.EnterpriseUser, "resetkeys", "~user*", "~sponsor*", "nocommands"}
+	for _, name := range regexp.MustCompile("`([A-Z]+)`").FindAllStringSubmatch(text, -1) {
+		rules = append(rules, "+"+strings.ToLower(name[1]))
+	}
+	if len(rules) < 10 {
+		t.Fatalf("the README lists no rights: %q", text)
+	}
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		const n = 2500 // more than a page
+		p := newPair(t, flavor)
+		must(t, p.r, rules)
+		p.waitFor(t, "connected")
+		pipelined(t, p.l, func(yield func(...any)) {
+			for i := range n {
+				yield("SADD", sponsorsKey, i)
+				yield("SADD", "user:7:mnodes", i)
+				yield("HSET", "user:7", i, i)
+			}
+			yield("HSET", "user_details:7", "id", 7)
+			yield("EXPIRE", "user_details:7", 1000)
+		})
+		wantCounts(t, p.sync(t), map[string]int64{"keys": 4, "failed": 0})
+		must(t, p.l, cmd("FLUSHALL"))
+		p.waitForSponsors(t, n)
+		redistest.Eventually(t, soon, func() error {
+			got := []int64{
+				p.l.SCard(t.Context(), "user:7:mnodes").Val(), p.l.HLen(t.Context(), "user:7").Val(),
+				p.l.HLen(t.Context(), "user_details:7").Val(), p.l.SCard(t.Context(), sponsorsKey).Val(),
+			}
+			if want := []int64{n, n, 1, n}; !slices.Equal(got, want) {
+				return fmt.Errorf("elements here = %d, want %d", got, want)
+			}
+			return nil
+		})
+		if log, err := p.r.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(log) > 0 {
+			t.Errorf("the remote has refused us something: %v %v", log, err)
+		}
 	})
 }

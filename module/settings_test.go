@@ -224,3 +224,16 @@ func TestPasswordIsNowhere(t *testing.T) {
 		}
 	})
 }
+
+// TestWarningOfClearText: a remote on another machine is told once that its data
+// travels unprotected, also when it is set at run time.
+func TestWarningOfClearText(t *testing.T) {
+	p := newPair(t, redistest.Flavors(t)[0])
+	const warning = "travel to remote.invalid in clear text"
+	for range 2 {
+		must(t, p.l, cmd("CONFIG", "SET", "sponsor.remote-host", "remote.invalid", "sponsor.remote-tls", "no"))
+	}
+	if n := strings.Count(p.local.Log(), warning); n != 1 {
+		t.Errorf("the log has the warning %d times, want once", n)
+	}
+}
