@@ -9,7 +9,7 @@ import (
 var (
 	errTypeCannotTravel = errors.New("a value of this type cannot travel yet; sets and hashes can")
 	errChanged          = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
-	errSponsorsUnknown  = errors.New("the sponsors are not known yet: the set is not here, and the remote could not be asked; SPONSOR.STATUS tells why")
+	errSponsorsUnknown  = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
 	errReplaced         = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
 )
 

@@ -23,8 +23,9 @@ const (
 // How long work that needs the remote goes on trying: before it has begun, when
 // somebody waits for an answer, and in the midst of it.
 const (
-	patienceAtStart = time.Second
-	patience        = 30 * time.Second
+	patienceAtStart     = time.Second
+	patienceForSponsors = 10 * time.Second // more than work that has panicked rests
+	patience            = 30 * time.Second
 )
 
 var errConnecting = errors.New("the first connection to the remote is still being made")
@@ -137,6 +138,8 @@ func (s *session) watchLink() {
 		case err == nil:
 			if !up {
 				s.log.Info("connected to the remote", "addr", s.config.Remote.Addr())
+			}
+			if !up || !s.sponsors.isKnown() {
 				s.sponsors.refresh()
 			}
 			pauses.Reset()

@@ -1,12 +1,61 @@
 package replication
 
-import "time"
+import (
+	"errors"
+	"sync"
+	"time"
+)
 
 const (
-	fetchers   = 4    // goroutines that fetch; each has a batch under way
-	fetchBatch = 64   // keys of a batch
-	missQueue  = 4096 // misses that wait for a fetcher
+	fetchers   = 4       // goroutines that fetch; each has a batch under way
+	fetchBatch = 64      // keys of a batch
+	maxMisses  = 1 << 20 // keys that wait for a fetcher: bounds memory where templates do not
 )
+
+var errTooManyMisses = errors.New("too many missed keys wait to be fetched; this one is fetched when it is missed again")
+
+// misses are the keys that wait for a fetcher, in the order in which they were
+// missed first; each is there once. It may be used concurrently.
+type misses struct {
+	wake chan struct{} // holds one token while there are keys
+
+	mu   sync.Mutex
+	keys []string
+}
+
+func newMisses() *misses { return &misses{wake: make(chan struct{}, 1)} }
+
+// add reports false if there is no room.
+func (m *misses) add(key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.keys) >= maxMisses {
+		return false
+	}
+	m.keys = append(m.keys, key)
+	signal(m.wake)
+	return true
+}
+
+// take takes some of the keys.
+func (m *misses) take(most int) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(most, len(m.keys))
+	keys := m.keys[:n:n]
+	if m.keys = m.keys[n:]; len(m.keys) > 0 {
+		signal(m.wake)
+	}
+	return keys
+}
+
+// signal puts a token into a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // missed is told of reads of replicated keys that found nothing. It never waits.
 func (s *session) missed(key string) {
@@ -21,10 +70,9 @@ func (s *session) missed(key string) {
 	if !ask {
 		return
 	}
-	select {
-	case s.misses <- key:
-	default:
+	if !s.misses.add(key) {
 		s.residency.settle(key, absence{}) // the next read will ask again
+		s.count.fail(keyError("fetch", key, errTooManyMisses))
 	}
 }
 
@@ -34,23 +82,10 @@ func (s *session) fetchMisses() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case key := <-s.misses:
-			s.bringBack(s.batchOfMisses(key))
+		case <-s.misses.wake:
+			s.bringBack(s.misses.take(fetchBatch))
 		}
 	}
-}
-
-func (s *session) batchOfMisses(first string) []string {
-	keys := []string{first}
-	for len(keys) < fetchBatch {
-		select {
-		case key := <-s.misses:
-			keys = append(keys, key)
-		default:
-			return keys
-		}
-	}
-	return keys
 }
 
 func (s *session) bringBack(keys []string) {

@@ -32,7 +32,7 @@ type session struct {
 	link      *link
 	sponsors  *sponsors
 	residency *residency
-	misses    chan string // keys that wait for a fetcher
+	misses    *misses
 	paging    pageWatch
 	syncs     *syncs
 
@@ -45,7 +45,7 @@ func openSession(e *Engine, c Config) *session {
 		config: c, local: e.local, log: e.log, count: &e.count,
 		ctx: ctx, cancel: cancel,
 		link: newLink(c.Remote), sponsors: newSponsors(), residency: newResidency(e.deleted),
-		misses: make(chan string, missQueue), syncs: newSyncs(),
+		misses: newMisses(), syncs: newSyncs(),
 	}
 	s.tuning.Store(&c.Tuning)
 	s.forever("sponsors", s.watchSponsors)

@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -45,6 +46,12 @@ func (s *sponsors) len() int {
 	return len(s.ids)
 }
 
+func (s *sponsors) isKnown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
 // none reports whether it is certain that nobody is a sponsor.
 func (s *sponsors) none() bool {
 	s.mu.Lock()
@@ -77,12 +84,7 @@ func (s *sponsors) forget() {
 }
 
 // refresh has the copy made anew.
-func (s *sponsors) refresh() {
-	select {
-	case s.stale <- struct{}{}:
-	default:
-	}
-}
+func (s *sponsors) refresh() { signal(s.stale) }
 
 // age tells replace whether what was found out is still of any use.
 func (s *sponsors) age() int {
@@ -195,18 +197,21 @@ func (s *session) refreshSponsors() error {
 }
 
 // askSponsors lists sponsors:<org>. If it is not here, although there may be
-// sponsors, it waits a moment for the set to come back.
+// sponsors, and the remote is there, it waits for the set to come back.
 func (s *session) askSponsors(ctx context.Context) (ids []string, err error) {
-	err = persist(ctx, patienceAtStart, func() error {
+	err = persist(ctx, patienceForSponsors, func() error {
 		var err error
 		if ids, err = s.readSponsors(ctx); err != nil {
 			return backoff.Permanent(err)
 		}
-		if len(ids) == 0 && !s.sponsors.none() {
-			s.sponsors.refresh()
-			return errSponsorsUnknown
+		switch {
+		case len(ids) > 0 || s.sponsors.none():
+			return nil
+		case s.link.down() != nil && s.config.Remote.Host != "":
+			return backoff.Permanent(fmt.Errorf("%w: %w", errSponsorsUnknown, s.link.down()))
 		}
-		return nil
+		s.sponsors.refresh()
+		return errSponsorsUnknown
 	})
 	return ids, err
 }
