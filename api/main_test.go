@@ -417,4 +417,11 @@ func TestPlainHTTPOnLoopback(t *testing.T) {
 	if got := a.Header.Get("Strict-Transport-Security"); got != "" {
 		t.Errorf("Strict-Transport-Security = %q on http", got)
 	}
+	// By the other name of this machine the sign-in begins where it will end.
+	_, port, _ := strings.Cut(s.main.Addr(), ":")
+	a = s.browser().get("http://localhost:" + port + "/?next=%2Faccount")
+	wantStatus(t, "/ at localhost", a, http.StatusSeeOther)
+	if got, want := a.Header.Get("Location"), "http://127.0.0.1:8080/?next=%2Faccount"; got != want || len(a.Cookies()) > 0 {
+		t.Errorf("localhost leads to %q with cookies %v, want %q and none", got, a.Cookies(), want)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
@@ -12,6 +13,10 @@ import (
 
 // handleHome sends people who are signed in to their account, others to GitHub.
 func (s *Server) handleHome(w http.ResponseWriter, r *http.Request) error {
+	if s.otherLoopback(r.Host) {
+		http.Redirect(w, r, s.self+"/?"+r.URL.RawQuery, http.StatusSeeOther) //nolint:gosec // to ourselves
+		return nil
+	}
 	next := localPath(r.URL.Query().Get("next"))
 	_, signedIn, err := s.cfg.Sessions.Load(r.Context(), r)
 	if err != nil {
@@ -27,6 +32,16 @@ func (s *Server) handleHome(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.Redirect(w, r, s.cfg.GitHub.AuthorizeURL(a.State, a.Verifier), http.StatusSeeOther)
 	return nil
+}
+
+// otherLoopback reports whether a browser on this machine calls us by another name
+// than GitHub will send it back to: localhost for 127.0.0.1, or the other way
+// round. Its cookie would not come along. Behind a proxy the host may be any, and
+// means nothing.
+func (s *Server) otherLoopback(host string) bool {
+	u := url.URL{Host: host}
+	return s.cfg.PublicURL.Scheme == "http" && u.Hostname() != s.cfg.PublicURL.Hostname() &&
+		slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
 // handleCallback is where GitHub sends people back to. The state is spent before
