@@ -53,6 +53,51 @@ func (m *sponsor) commands() []redismodule.Command {
 			Run: m.runStatus,
 		},
 		{
+			Name:  "sponsor.wait",
+			Flags: "readonly",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Waits until the remote has acknowledged every change made before, and answers how many keys' changes it has not.",
+				Complexity: "O(1), and O(N) with N being the keys left when the time is over",
+				Since:      since,
+				Arity:      2,
+				Args: []redismodule.Arg{{
+					Name: "timeout", Type: redismodule.ArgInteger,
+					Summary: "in milliseconds; 0: for ever",
+				}},
+			},
+			Run: m.runWait,
+		},
+		{
+			Name:  "sponsor.errors",
+			Flags: "readonly",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Lists the changes that the remote has refused, the latest first: key, reason, unix time.",
+				Complexity: "O(N) with N being all of them",
+				Since:      since,
+				Arity:      -1,
+				Args: []redismodule.Arg{{
+					Name: "count", Type: redismodule.ArgInteger, Optional: true,
+					Summary: "how many at most; 100 if not given",
+				}},
+			},
+			Run: m.runErrors,
+		},
+		{
+			Name:  "sponsor.retry",
+			Flags: "readonly admin",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Sends changes again that the remote has refused, and answers how many.",
+				Complexity: "O(N) with N being the changes that SPONSOR.ERRORS lists",
+				Since:      since,
+				Arity:      -1,
+				Args: []redismodule.Arg{{
+					Name: "key", Type: redismodule.ArgString, Optional: true, Multiple: true,
+					Summary: "only those of these keys",
+				}},
+			},
+			Run: m.runRetry,
+		},
+		{
 			Name:  "sponsor.help",
 			Flags: "readonly fast allow-loading allow-stale",
 			Doc: redismodule.CommandDoc{
@@ -86,6 +131,13 @@ func runHelp(ctx redismodule.Context, args []string) {
 		"    Copy what the sponsors have on this server to the remote, and answer",
 		"    with what was copied when it is there. USER: only these sponsors.",
 		"    DRYRUN: count, and copy nothing. NOWAIT: answer at once.",
+		"WAIT <timeout-ms>",
+		"    Wait until the remote has acknowledged every change made before; answer",
+		"    how many keys' changes it has not (0: all are safe). 0: wait for ever.",
+		"ERRORS [<count>]",
+		"    List the changes that the remote has refused: key, reason, unix time.",
+		"RETRY [<key> ...]",
+		"    Send such changes again, of these keys or of all; answer how many.",
 		"STATUS",
 		"    Show the connection to the remote, and what was done.",
 		"HELP",

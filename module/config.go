@@ -21,7 +21,7 @@ type settings struct {
 	cacert, serverName                        string
 	readThrough, onLapse                      string
 	port, readTimeout, absentTTL, bufferLimit int64
-	tls, cluster                              bool
+	tls, cluster, writeBehind                 bool
 
 	password string
 }
@@ -52,6 +52,7 @@ func (s *settings) list() []setting {
 		{name: "remote-cacert", env: "REDISENT_CACERT", text: &s.cacert},
 		{name: "remote-server-name", env: "REDISENT_SNI", text: &s.serverName},
 		{name: "remote-cluster", env: "REDISENT_CLUSTER", yes: &s.cluster},
+		{name: "write-behind", env: "SPONSOR_WRITE_BEHIND", yes: &s.writeBehind},
 		{
 			name: "read-through", env: "SPONSOR_READ_THROUGH", text: &s.readThrough,
 			choices: []string{"block", "async", "off"}, check: checkReadThrough,
@@ -70,7 +71,7 @@ func readSettings(getenv func(string) (string, bool), args []string) (settings, 
 	s := settings{
 		keys: keyspace.DefaultTemplates, port: 6379,
 		readThrough: string(replication.ReadAsync), readTimeout: 500, absentTTL: 5000,
-		onLapse: "keep", bufferLimit: 64,
+		onLapse: "keep", bufferLimit: 64, writeBehind: true,
 	}
 	var errs []error
 	list := s.list()
@@ -178,6 +179,7 @@ func (s *settings) config() (replication.Config, error) {
 			PasswordFile: s.passwordFile, Password: s.password,
 			TLS: s.tls, CACert: s.cacert, ServerName: s.serverName, Cluster: s.cluster,
 		},
+		WriteBehind: s.writeBehind,
 		Tuning: replication.Tuning{
 			ReadThrough: replication.ReadThrough(s.readThrough),
 			AbsentTTL:   time.Duration(s.absentTTL) * time.Millisecond,

@@ -58,6 +58,7 @@ var settingCases = []struct {
 	{"remote-cacert", "REDISENT_CACERT", "", "one.crt", "other.crt", "", ""},
 	{"remote-server-name", "REDISENT_SNI", "", "one.example", "other.example", "", ""},
 	{"remote-cluster", "REDISENT_CLUSTER", "no", "yes", "no", "2", "neither yes nor no"},
+	{"write-behind", "SPONSOR_WRITE_BEHIND", "yes", "no", "yes", "2", "neither yes nor no"},
 	{"read-through", "SPONSOR_READ_THROUGH", "async", "off", "async", "block", "use async"},
 	{"read-timeout-ms", "", "500", "1", "3600000", "0", "from 1 to 3600000"},
 	{"absent-ttl-ms", "", "5000", "0", "3600000", "-1", "from 0 to 3600000"},

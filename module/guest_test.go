@@ -92,7 +92,7 @@ func info(t *testing.T, c *redis.Client, section, field string) int64 {
 func TestForksUnderLoad(t *testing.T) {
 	const saves, rewrites, fullSyncs = 300, 50, 50
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
-		p := newPair(t, flavor, "hz 100", "appendonly yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0")
+		p := newPair(t, flavor, writeBehind, "hz 100", "appendonly yes", "repl-diskless-sync yes", "repl-diskless-sync-delay 0")
 		p.waitFor(t, "connected")
 		pipelined(t, p.l, func(yield func(...any)) {
 			for id := range 1000 {
@@ -338,7 +338,7 @@ func TestPanicsLeaveTheServerUp(t *testing.T) {
 // itself.
 func TestPausedServer(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
-		p := newPair(t, flavor)
+		p := newPair(t, flavor, writeBehind)
 		p.seed(t)
 		must(t, p.l, cmd("FLUSHALL"))
 		eventuallyMembers(t, p.l, sponsorsKey, "7")
@@ -365,7 +365,7 @@ func TestPausedServer(t *testing.T) {
 
 // TestLongScript does nothing in the midst of a script.
 func TestLongScript(t *testing.T) {
-	p := newPair(t, redistest.Flavor{}, "busy-reply-threshold 10")
+	p := newPair(t, redistest.Flavor{}, writeBehind, "busy-reply-threshold 10")
 	p.seed(t)
 	must(t, p.l, cmd("FLUSHALL"))
 	eventuallyMembers(t, p.l, sponsorsKey, "7")

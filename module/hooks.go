@@ -1,21 +1,66 @@
 package main
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
-func (m *sponsor) keyEvent(event redismodule.KeyEvent) {
+func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) (used bool) {
+	// What fails here must not make the engine miss a change.
+	defer m.writeMarks(ctx)
 	fault.Point("key-event")
-	meaning := meaningOf(event)
+	ev := replication.Event{What: meaningOf(event), Key: event.Key, Unit: event.Unit}
 	// When the last field of a hash expires, Redis 7.4 and later say "hexpired",
 	// then "del": nobody has deleted the key.
-	if meaning == replication.Deleted && m.lastEvent == (redismodule.KeyEvent{Class: m.lastEvent.Class, Event: "hexpired", Key: event.Key}) {
-		meaning = replication.Lost
+	if ev.What == replication.Deleted && m.lastEvent.Event == "hexpired" && m.lastEvent.Key == event.Key && m.lastEvent.Unit == event.Unit {
+		ev.What = replication.Expired
+	}
+	// Valkey says "expired" of a key that is given a time in the past.
+	if ev.What == replication.Expired && expires(event) {
+		ev.What = replication.Deleted
 	}
 	m.lastEvent = event
-	m.engine.KeyEvent(meaning, event.Key)
+	if ev.What == replication.Written {
+		ev.Kind, ev.Elements = elementsOf(data{ctx}, event)
+	}
+	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
+		m.marks[event.Key] = mark
+	}
+	return ev.Elements != nil
+}
+
+// writeMarks writes the marks into the journal, in the same transaction as what
+// they speak of: where the server can do that, after the command, else at once.
+func (m *sponsor) writeMarks(ctx redismodule.Context) {
+	if len(m.marks) > 0 && !m.unitEndAsked {
+		if m.unitEndAsked = ctx.AtUnitEnd(); !m.unitEndAsked {
+			m.unitEnd(ctx)
+		}
+	}
+}
+
+// unitEnd writes the marks of a command that has ended.
+func (m *sponsor) unitEnd(ctx redismodule.Context) {
+	m.unitEndAsked = false
+	args := make([]string, 0, 1+2*len(m.marks))
+	args = append(args, journal.Key)
+	for key, mark := range m.marks {
+		args = append(args, key, mark)
+	}
+	clear(m.marks)
+	reply, err := ctx.WriteAlways("HSET", args...)
+	if err == nil {
+		err = resp.Err(reply)
+	}
+	if err != nil {
+		m.engine.JournalFailed(err)
+	}
 }
 
 // meaningOf is what an event says of the key's value.
@@ -23,16 +68,96 @@ func meaningOf(event redismodule.KeyEvent) replication.KeyEvent {
 	switch event.Class {
 	case redismodule.ClassMiss:
 		return replication.Missed
-	case redismodule.ClassExpired, redismodule.ClassEvicted:
-		return replication.Lost
+	case redismodule.ClassNew:
+		return replication.Created
+	case redismodule.ClassExpired:
+		return replication.Expired
+	case redismodule.ClassEvicted:
+		return replication.Evicted
 	}
 	switch event.Event {
 	case "del", "rename_from", "move_from":
 		return replication.Deleted
-	case "rename_to", "move_to", "copy_to", "restore", "set", "sinterstore", "sunionstore", "sdiffstore", "sortstore":
+	case "expire", "persist":
+		return replication.ExpirySet
+	case "rename_to", "move_to", "copy_to", "restore", "set", "sortstore", "sinterstore", "sunionstore", "sdiffstore",
+		"zinterstore", "zunionstore", "zdiffstore", "zrangestore", "georadiusstore", "geosearchstore":
 		return replication.Replaced
 	}
 	return replication.Written
+}
+
+// telling are the commands that tell by their arguments what they do, and the event
+// that they cause.
+var telling = map[string]string{
+	"sadd": "sadd", "srem": "srem", "hset": "hset", "hmset": "hset", "hsetnx": "hset", "hdel": "hdel",
+	"hincrby": "hincrby", "hincrbyfloat": "hincrbyfloat",
+}
+
+// expires reports whether the event's command gives its key an expiry.
+func expires(event redismodule.KeyEvent) bool {
+	if len(event.Args) < 3 || event.Key != event.Args[1] {
+		return false
+	}
+	switch strings.ToLower(event.Args[0]) {
+	case "expire", "pexpire", "expireat", "pexpireat", "getex":
+		return true
+	}
+	return false
+}
+
+// elementsOf are the states of the elements that the event's command has changed,
+// or nil if its arguments do not tell.
+func elementsOf(d data, event redismodule.KeyEvent) (journal.Kind, map[string]journal.Element) {
+	args := event.Args
+	if len(args) < 3 {
+		return journal.NoKind, nil
+	}
+	name := strings.ToLower(args[0])
+	if name == "smove" && len(args) == 4 {
+		switch {
+		case event.Event == "srem" && event.Key == args[1]:
+			return journal.Set, elements(args[3:], false)
+		case event.Event == "sadd" && event.Key == args[2]:
+			return journal.Set, elements(args[3:], true)
+		}
+		return journal.NoKind, nil
+	}
+	if telling[name] != event.Event || event.Key != args[1] {
+		return journal.NoKind, nil
+	}
+	switch name {
+	case "sadd", "srem":
+		return journal.Set, elements(args[2:], name == "sadd")
+	case "hdel":
+		return journal.Hash, elements(args[2:], false)
+	case "hincrby", "hincrbyfloat":
+		reply, err := d.Read("HGET", event.Key, args[2])
+		if err != nil {
+			return journal.NoKind, nil
+		}
+		value, ok, err := resp.Bulk(reply)
+		if !ok || err != nil {
+			return journal.NoKind, nil
+		}
+		return journal.Hash, map[string]journal.Element{args[2]: {Present: true, Value: value}}
+	}
+	fields := make(map[string]journal.Element, len(args)/2)
+	for pair := range slices.Chunk(args[2:], 2) {
+		if len(pair) < 2 {
+			return journal.NoKind, nil
+		}
+		fields[pair[0]] = journal.Element{Present: true, Value: pair[1]}
+	}
+	return journal.Hash, fields
+}
+
+func elements(names []string, present bool) map[string]journal.Element {
+	m := make(map[string]journal.Element, len(names))
+	for _, name := range names {
+		m[name] = journal.Element{Present: present}
+	}
+	return m
 }
 
 func (m *sponsor) serverEvent(event redismodule.ServerEvent) {

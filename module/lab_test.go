@@ -42,6 +42,10 @@ func remoteConf(remote *redistest.Server, host string, port int) []string {
 	}
 }
 
+// writeBehind is the line of redis.conf by which every change of a pair is sent.
+// Without it SYNC and misses can be watched by themselves.
+const writeBehind = "sponsor.write-behind yes"
+
 // newPair starts a pair. conf comes after what every pair needs.
 func newPair(t *testing.T, flavor redistest.Flavor, conf ...string) *pair {
 	t.Helper()
@@ -56,7 +60,7 @@ func newLocal(t *testing.T, remote *redistest.Server, cfg redistest.Config) *pai
 	t.Helper()
 	cfg.Name = "local"
 	if cfg.Modules == nil {
-		cfg.Modules = []string{redistest.Module(t) + " org " + org}
+		cfg.Modules = []string{redistest.Module(t) + " org " + org + " write-behind no"}
 	}
 	local := redistest.New(t, cfg)
 	return &pair{local: local, remote: remote, l: local.Client(), r: remote.Client()}

@@ -32,6 +32,7 @@ func init() {
 		MayUnload:   m.mayUnload,
 		Unload:      m.unload,
 		KeyEvent:    m.keyEvent,
+		UnitEnd:     m.unitEnd,
 		ServerEvent: m.serverEvent,
 		Info:        m.info,
 		Apply:       m.apply,
@@ -46,6 +47,9 @@ type sponsor struct {
 
 	warned    []string             // what warn has logged last
 	lastEvent redismodule.KeyEvent // of a key
+
+	marks        map[string]string // by key: to be written into the journal
+	unitEndAsked bool              // unitEnd will be called
 }
 
 func (m *sponsor) load(ctx redismodule.Context, args []string) error {
@@ -53,6 +57,7 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 		return errors.New("sponsor.so does not work with cluster-enabled yes; load it into a server that is not part of a cluster")
 	}
 	m.log = slog.New(&logHandler{})
+	m.marks, m.unitEndAsked = make(map[string]string), false
 	var err error
 	if m.settings, err = readSettings(redismodule.Getenv, args); err != nil {
 		return err

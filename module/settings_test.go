@@ -52,6 +52,7 @@ func TestSettings(t *testing.T) {
 			"sponsor.remote-cacert":        "",
 			"sponsor.remote-server-name":   "",
 			"sponsor.remote-cluster":       "no",
+			"sponsor.write-behind":         "yes",
 			"sponsor.read-through":         "off",
 			"sponsor.read-timeout-ms":      "500",
 			"sponsor.absent-ttl-ms":        "77",

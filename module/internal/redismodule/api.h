@@ -20,6 +20,8 @@ typedef struct RedisModuleCallReply RedisModuleCallReply;
 typedef struct RedisModuleBlockedClient RedisModuleBlockedClient;
 typedef struct RedisModuleCommand RedisModuleCommand;
 typedef struct RedisModuleInfoCtx RedisModuleInfoCtx;
+typedef struct RedisModuleCommandFilter RedisModuleCommandFilter;
+typedef struct RedisModuleCommandFilterCtx RedisModuleCommandFilterCtx;
 
 // apicheck.c compiles against the server's own structs, and compares them with
 // ours field by field; everybody else compiles against ours.
@@ -103,6 +105,8 @@ typedef void (*RedisModuleEventCallback)(RedisModuleCtx *, RedisModuleEvent,
                                          uint64_t, void *);
 typedef void (*RedisModuleEventLoopOneShotFunc)(void *);
 typedef void (*RedisModuleInfoFunc)(RedisModuleInfoCtx *, int);
+typedef void (*RedisModuleCommandFilterFunc)(RedisModuleCommandFilterCtx *);
+typedef void (*RedisModulePostNotificationJobFunc)(RedisModuleCtx *, void *);
 typedef RedisModuleString *(*RedisModuleConfigGetStringFunc)(const char *,
                                                              void *);
 typedef long long (*RedisModuleConfigGetNumericFunc)(const char *, void *);
@@ -163,7 +167,16 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(int, RegisterInfoFunc, (RedisModuleCtx *ctx, RedisModuleInfoFunc cb)) \
     X(int, InfoAddSection, (RedisModuleInfoCtx *ctx, const char *name)) \
     X(int, InfoAddFieldCString, (RedisModuleInfoCtx *ctx, const char *field, const char *value)) \
-    X(int, InfoAddFieldLongLong, (RedisModuleInfoCtx *ctx, const char *field, long long value))
+    X(int, InfoAddFieldLongLong, (RedisModuleInfoCtx *ctx, const char *field, long long value)) \
+    X(void, RetainString, (RedisModuleCtx *ctx, RedisModuleString *str)) \
+    X(RedisModuleCommandFilter *, RegisterCommandFilter, (RedisModuleCtx *ctx, RedisModuleCommandFilterFunc cb, int flags)) \
+    X(int, CommandFilterArgsCount, (RedisModuleCommandFilterCtx *fctx)) \
+    X(RedisModuleString *, CommandFilterArgGet, (RedisModuleCommandFilterCtx *fctx, int pos))
+
+// Functions that not every server has: NULL where it has not. The oldest that
+// does stands behind each.
+#define API_OPTIONAL_FUNCTIONS(X) \
+    X(int, AddPostNotificationJob, (RedisModuleCtx *ctx, RedisModulePostNotificationJobFunc callback, void *pd, void (*free_pd)(void*))) /* 7.2 */
 
 #define API_CONSTANTS(X) \
     X(OK, 0) \
@@ -191,6 +204,7 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(NOTIFY_EXPIRED, 1 << 8) \
     X(NOTIFY_EVICTED, 1 << 9) \
     X(NOTIFY_KEY_MISS, 1 << 11) \
+    X(NOTIFY_NEW, 1 << 14) \
     X(NOTIFY_ALL, (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10) | (1 << 13)) \
     X(EVENT_REPLICATION_ROLE_CHANGED, 0) \
     X(EVENT_FLUSHDB, 2) \
@@ -203,6 +217,7 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(SUBEVENT_LOADING_ENDED, 3) \
     X(SUBEVENT_LOADING_FAILED, 4) \
     X(ARG_TYPE_STRING, 0) \
+    X(ARG_TYPE_INTEGER, 1) \
     X(ARG_TYPE_PURE_TOKEN, 6) \
     X(CMD_ARG_OPTIONAL, 1 << 0) \
     X(CMD_ARG_MULTIPLE, 1 << 1)
@@ -214,6 +229,7 @@ enum { API_CONSTANTS(API_CONSTANT) };
 
 #define API_FUNCTION(type, name, params) extern type(*rm_##name) params;
 API_FUNCTIONS(API_FUNCTION)
+API_OPTIONAL_FUNCTIONS(API_FUNCTION)
 #undef API_FUNCTION
 
 #endif

@@ -144,6 +144,15 @@ int busy(void);
 // caller holds the Redis lock.
 int set_key_prefixes(const char *prefixes, const size_t *lens, int n);
 int subscribe_key_events(RedisModuleCtx *ctx);
+
+// Has the arguments of commands kept for the key events that they cause.
+int register_filter(RedisModuleCtx *ctx);
+
+// Has go_unit_end called when the command, script or transaction that caused
+// the current key event has ended, in the same transaction of the AOF. RM_ERR:
+// the server cannot do that, or not now.
+int at_unit_end(RedisModuleCtx *ctx);
+
 int subscribe_server_event(RedisModuleCtx *ctx, uint64_t event);
 
 int register_info(RedisModuleCtx *ctx);

@@ -58,6 +58,11 @@ func (c Context) Write(name string, args ...string) (string, error) {
 	return c.call("!vEM", name, args)
 }
 
+// WriteAlways is Write for what must not be refused for want of memory.
+func (c Context) WriteAlways(name string, args ...string) (string, error) {
+	return c.call("!vE", name, args)
+}
+
 func (c Context) call(format, name string, args []string) (string, error) {
 	size := 0
 	for _, arg := range args {

@@ -50,8 +50,9 @@ type ArgType int
 
 // Kinds of arguments.
 const (
-	ArgString ArgType = C.RM_ARG_TYPE_STRING
-	ArgToken  ArgType = C.RM_ARG_TYPE_PURE_TOKEN
+	ArgString  ArgType = C.RM_ARG_TYPE_STRING
+	ArgInteger ArgType = C.RM_ARG_TYPE_INTEGER
+	ArgToken   ArgType = C.RM_ARG_TYPE_PURE_TOKEN
 )
 
 // AddCommand adds a command. Call it while the module loads.

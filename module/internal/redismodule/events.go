@@ -14,6 +14,15 @@ type KeyEvent struct {
 	Class KeyEventClass
 	Event string // sadd, del, keymiss …
 	Key   string
+
+	// Args are the arguments of the command that has caused the event, its
+	// name first, if it is one of those that tell by their arguments what
+	// they do: SADD, SREM, SMOVE, HSET, HMSET, HSETNX, HDEL, HINCRBY,
+	// HINCRBYFLOAT, GETEX, EXPIRE and its kin. Empty: they are not known, as within MULTI.
+	Args []string
+
+	// Unit is the same for all events of one command.
+	Unit uint64
 }
 
 // KeyEventClass groups events. Exactly one bit is set.
@@ -25,6 +34,7 @@ const (
 	ClassExpired KeyEventClass = C.RM_NOTIFY_EXPIRED
 	ClassEvicted KeyEventClass = C.RM_NOTIFY_EVICTED
 	ClassMiss    KeyEventClass = C.RM_NOTIFY_KEY_MISS // a read found nothing
+	ClassNew     KeyEventClass = C.RM_NOTIFY_NEW      // a key was made; its value may still be empty
 )
 
 // A ServerEvent is what happened to the server as a whole.
@@ -62,6 +72,9 @@ func (c Context) SubscribeEvents() error {
 	if C.subscribe_key_events(c.ptr) != C.RM_OK {
 		return fmt.Errorf("subscribe to key events: refused")
 	}
+	if C.register_filter(c.ptr) != C.RM_OK {
+		return fmt.Errorf("register a command filter: refused")
+	}
 	for _, event := range []C.uint64_t{
 		C.RM_EVENT_REPLICATION_ROLE_CHANGED, C.RM_EVENT_FLUSHDB, C.RM_EVENT_LOADING,
 		C.RM_EVENT_SWAPDB,
@@ -74,13 +87,33 @@ func (c Context) SubscribeEvents() error {
 }
 
 //export go_key_event
-func go_key_event(class C.int, event, key *C.char, n C.size_t) {
+func go_key_event(ctx *C.RedisModuleCtx, class C.int, event, key *C.char, n C.size_t, argv **C.RedisModuleString, argc C.int, unit C.uint64_t) (used C.int) {
 	defer recovered("a key event", func(error) {})
-	module.KeyEvent(KeyEvent{
+	e := KeyEvent{
 		Class: KeyEventClass(class),
 		Event: C.GoString(event),
 		Key:   string(unsafe.Slice((*byte)(unsafe.Pointer(key)), int(n))),
-	})
+		Unit:  uint64(unit),
+	}
+	if e.Class != ClassNew && e.Class != ClassMiss {
+		e.Args = copyArgs(argv, argc)
+	}
+	if module.KeyEvent(Context{ctx}, e) {
+		used = 1
+	}
+	return used
+}
+
+// AtUnitEnd has Module.UnitEnd called when the command, script or transaction
+// that has caused the current key event has ended; what UnitEnd writes belongs to
+// it. It reports false if the server cannot do that (Redis 7.0), so that writing
+// at once is the way.
+func (c Context) AtUnitEnd() bool { return C.at_unit_end(c.ptr) == C.RM_OK }
+
+//export go_unit_end
+func go_unit_end(ctx *C.RedisModuleCtx) {
+	defer recovered("the end of a unit", func(error) {})
+	module.UnitEnd(Context{ctx})
 }
 
 //export go_server_event

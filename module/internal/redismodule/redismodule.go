@@ -52,8 +52,12 @@ type Module struct {
 	Unload func() error
 
 	// KeyEvent is told what happens to the keys that SetKeyPrefixes asked
-	// for, in database 0, but for what the module does itself.
-	KeyEvent func(KeyEvent)
+	// for, in database 0, but for what the module does itself. It reports
+	// whether the event's Args were of use; then they are used up.
+	KeyEvent func(Context, KeyEvent) (used bool)
+
+	// UnitEnd is called after Context.AtUnitEnd.
+	UnitEnd func(Context)
 
 	// ServerEvent is told what happens to the server.
 	ServerEvent func(ServerEvent)

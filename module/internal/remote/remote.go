@@ -198,6 +198,9 @@ func (c *Client) Exec(ctx context.Context, cmds ...*Command) error {
 	return nil
 }
 
+// Missing reports whether the answer to cmd is that there is no such key.
+func Missing(cmd *Command) bool { return errors.Is(cmd.Err(), redis.Nil) }
+
 // Ping asks the remote whether it is there and lets us in.
 func (c *Client) Ping(ctx context.Context) error {
 	cmd := NewCommand("PING")

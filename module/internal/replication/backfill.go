@@ -54,6 +54,7 @@ func (c *chunk) settle(run *SyncRun) {
 	if !c.last {
 		return
 	}
+	run.release(k)
 	run.seen.Add(1)
 	if k.refused != nil {
 		run.failed.Add(1)
@@ -82,10 +83,14 @@ func (s *session) backfill(ctx context.Context, run *SyncRun, sink func([]chunk)
 	run.sponsors.Store(int64(len(owners)))
 	run.total.Store(int64(len(keys)))
 	r := &reader{session: s, run: run, keys: keys}
+	defer func() {
+		if r.watch != nil {
+			s.paging.end(r.watch)
+		}
+	}()
 	if len(run.request.Owners) > 0 {
 		// The remote learns of these people, and of nobody else.
-		set := &copying{key: s.config.sponsorsKey(), kind: kinds["set"]}
-		r.chunks = []chunk{{of: set, items: owners, last: true}}
+		r.chunks = []chunk{{of: run.set, items: owners, last: true}}
 		run.total.Add(1)
 	}
 	return inSlices(ctx, s.local, r.step, func() error {
@@ -111,9 +116,9 @@ type reader struct {
 	chunks  []chunk
 	skipped []error
 
-	large  *copying // being read page by page; nil: none
-	cursor string
-	count  string // elements of a page
+	large *copying // being read page by page; nil: none
+	pager pager
+	watch *watch
 }
 
 func (r *reader) step(d Data) (done bool, err error) {
@@ -153,11 +158,13 @@ func (r *reader) readKey(d Data, next planned) error {
 	}
 	c := &copying{key: next.key, kind: k}
 	if size := memoryUsage(d, next.key); stat.Length > partElements || size > partBytes {
-		r.large, r.cursor, r.owner = c, "0", ""
-		r.count = pageCount(stat.Length, size)
-		r.session.paging.begin(c.key)
+		r.run.hold(c)
+		r.large, r.owner = c, ""
+		r.pager = newPager(c.key, k, stat, size)
+		r.watch = r.session.paging.begin(c.key)
 		return nil
 	}
+	r.run.hold(c)
 	reply, err := d.Read(k.all, next.key)
 	if err != nil {
 		return err
@@ -169,24 +176,21 @@ func (r *reader) readKey(d Data, next planned) error {
 func (r *reader) readPage(d Data) error {
 	c := r.large
 	stat := d.Stat(c.key)
-	reply, err := d.Read(c.kind.page, c.key, r.cursor, "COUNT", r.count)
-	if err != nil {
-		return err
-	}
-	cursor, items, err := resp.Page(reply)
-	if err == nil && cursor != "0" && stat.Type == c.kind.name {
-		r.cursor = cursor
+	done, err := r.pager.read(d, stat)
+	items := r.pager.take()
+	if err == nil && !done && stat.Type == c.kind.name {
 		r.chunks = append(r.chunks, chunk{of: c, items: items})
 		return nil
 	}
 	last := chunk{of: c, items: items, last: true, expireAt: expireAt(stat)}
-	switch same := r.session.paging.end(); {
-	case !same || stat.Type != c.kind.name:
+	switch {
+	case r.watch.broken() || stat.Type != c.kind.name:
 		last.err = keyError("copy", c.key, errChanged)
 	case err != nil:
-		last.err = keyError(c.kind.page, c.key, err)
+		last.err = err
 	}
 	r.chunks = append(r.chunks, last)
+	r.session.paging.end(r.watch)
 	r.large = nil
 	return nil
 }

@@ -88,7 +88,7 @@ func TestChaos(t *testing.T) {
 	})
 	work(func(rng *rand.Rand) { // a storm of events
 		key := anyKey(rng)
-		onMainThread(func() { p.engine.KeyEvent(replication.KeyEvent(rng.IntN(4)), key) })
+		onMainThread(func() { p.event(replication.KeyEvent(rng.IntN(8)), key) })
 		if rng.IntN(1000) == 0 {
 			onMainThread(p.engine.DataSetReplaced)
 		}

@@ -38,7 +38,7 @@ func TestClose(t *testing.T) {
 	p.engine.Configure(p.config)
 	p.engine.SetMaster(false)
 	p.engine.SetMaster(true)
-	p.engine.KeyEvent(replication.Missed, "user:7:mnodes")
+	p.miss("user:7:mnodes")
 	p.engine.DataSetReplaced()
 	if err := noWork(); err != nil {
 		t.Errorf("after Close: %v", err)

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
@@ -49,6 +50,10 @@ type Config struct {
 	Templates  keyspace.Templates
 	Unfiltered keyspace.Templates // replicated for everybody
 	Remote     Remote
+
+	// WriteBehind sends every change. Without it, data travels by Sync alone.
+	WriteBehind bool
+
 	Tuning
 }
 
@@ -67,7 +72,7 @@ func (c Config) KeyPrefixes() []string {
 	if c.Org == "" {
 		return nil
 	}
-	prefixes := []string{keyspace.SponsorsKey(c.Org)}
+	prefixes := []string{keyspace.SponsorsKey(c.Org), journal.Key}
 	for _, templates := range []keyspace.Templates{c.Templates, c.Unfiltered} {
 		for _, t := range templates {
 			prefixes = append(prefixes, t.Prefix())
@@ -83,6 +88,7 @@ type Engine struct {
 	count counters
 
 	deleted *deletions
+	changes *changes
 
 	mu      sync.Mutex
 	config  Config
@@ -96,7 +102,7 @@ type Engine struct {
 // server is one.
 func New(local Local, log *slog.Logger, master bool) *Engine {
 	remote.LogTo(log)
-	return &Engine{local: local, log: log, master: master, deleted: newDeletions()}
+	return &Engine{local: local, log: log, master: master, deleted: newDeletions(), changes: newChanges()}
 }
 
 // Configure begins to work by c. Unless c differs in its Tuning only, this ends
@@ -109,6 +115,7 @@ func (e *Engine) Configure(c Config) {
 	tuned.Tuning = c.Tuning
 	same := reflect.DeepEqual(c, tuned)
 	e.config = c
+	e.changes.setLimit(c.BufferLimit)
 	switch {
 	case !same:
 		e.restart(errors.New("the configuration has changed; run SPONSOR.SYNC again"))
@@ -127,6 +134,7 @@ func (e *Engine) SetMaster(master bool) {
 	}
 	e.master = master
 	e.deleted.forgetAll()
+	e.changes.reset()
 	e.restart(ErrReplica)
 }
 
@@ -154,26 +162,49 @@ type KeyEvent int
 
 // What can happen to a key.
 const (
-	Written  KeyEvent = iota // changed, or made
-	Replaced                 // overwritten: what it was before counts no more
-	Deleted                  // by a command: somebody meant it
-	Lost                     // evicted or expired: nobody meant it
-	Missed                   // read, and not found
+	Written   KeyEvent = iota // changed
+	Created                   // made, and still empty; what fills it follows
+	Replaced                  // overwritten: what it was before counts no more
+	ExpirySet                 // given an expiry, or none
+	Deleted                   // by a command: somebody meant it
+	Evicted                   // nobody meant it
+	Expired                   // its time had come
+	Missed                    // read, and not found
 )
 
-// KeyEvent is told of each event of a key with one of Config.KeyPrefixes. It
-// never waits.
-func (e *Engine) KeyEvent(event KeyEvent, key string) {
+// KeyEvent is told of each event of a key with one of Config.KeyPrefixes, and
+// returns the mark that the journal has to hold for the key from now on; if it is
+// not empty, write it into the hash journal.Key, in the same transaction as what
+// has happened. d is the data set at this moment. KeyEvent never waits.
+func (e *Engine) KeyEvent(ev Event, d Data) (mark string) {
+	s := e.current()
+	if s == nil {
+		return ""
+	}
+	if ev.Key == journal.Key {
+		s.journalEvent(ev.What)
+		return ""
+	}
+	return s.keyEvent(ev, d)
+}
+
+// JournalFailed tells that a mark could not be written: what it speaks of is sent as
+// long as the server runs. The journal is written again.
+func (e *Engine) JournalFailed(err error) {
 	if s := e.current(); s != nil {
-		s.keyEvent(event, key)
+		s.fail("the journal could not be written; trying again", err)
+		signal(s.journalLost)
 	}
 }
 
 // Flushed tells that all keys may be gone. It never waits.
 func (e *Engine) Flushed() {
+	e.changes.flushed()
 	if s := e.current(); s != nil {
 		s.generation.Add(1)
+		s.paging.allLost()
 		s.sponsors.lost()
+		signal(s.journalLost)
 	}
 }
 
@@ -181,9 +212,13 @@ func (e *Engine) Flushed() {
 // never waits.
 func (e *Engine) DataSetReplaced() {
 	e.deleted.forgetAll()
+	e.changes.readAgain()
 	if s := e.current(); s != nil {
 		s.generation.Add(1)
+		s.paging.allLost()
 		s.sponsors.forget()
+		signal(s.journalNew)
+		signal(s.journalLost)
 	}
 }
 

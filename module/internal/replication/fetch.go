@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 )
 
@@ -20,6 +21,33 @@ type value struct {
 	items    []string
 	expireAt time.Time // zero: never
 	err      error     // the value could not be had; others could
+}
+
+// overlay puts states that are on their way to the remote on top of v, which was
+// read before they have arrived.
+func (v *value) overlay(m journal.Mark) {
+	if m.Base == journal.Deleted {
+		v.items = nil
+	}
+	if len(m.Elements) == 0 || (m.Kind == journal.Set) != (v.kind.width == 1) {
+		return
+	}
+	width := v.kind.width
+	items := make([]string, 0, len(v.items))
+	for i := 0; i < len(v.items); i += width {
+		if _, ok := m.Elements[v.items[i]]; !ok {
+			items = append(items, v.items[i:i+width]...)
+		}
+	}
+	for name, element := range m.Elements {
+		if element.Present {
+			items = append(items, name)
+			if width == 2 {
+				items = append(items, element.Value)
+			}
+		}
+	}
+	v.items = items
 }
 
 // fetch reads keys from the remote, whole and without repetitions. An error means

@@ -4,19 +4,20 @@ import "github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 
 // A kind is a type of value that travels element by element.
 type kind struct {
-	name  string // as the command TYPE names it
-	all   string // reads everything at once
-	page  string // reads a part, by cursor
-	count string // tells how many elements there are
-	add   string // adds elements, or sets them anew
-	width int    // strings that make one element
+	name   string // as the command TYPE names it
+	all    string // reads everything at once
+	page   string // reads a part, by cursor
+	count  string // tells how many elements there are
+	add    string // adds elements, or sets them anew
+	remove string // removes elements by name
+	width  int    // strings that make one element
 }
 
 // kinds are the types that travel. A value of another type is counted and
 // named by whoever meets it.
 var kinds = map[string]*kind{
-	"set":  {name: "set", all: "SMEMBERS", page: "SSCAN", count: "SCARD", add: "SADD", width: 1},
-	"hash": {name: "hash", all: "HGETALL", page: "HSCAN", count: "HLEN", add: "HSET", width: 2},
+	"set":  {name: "set", all: "SMEMBERS", page: "SSCAN", count: "SCARD", add: "SADD", remove: "SREM", width: 1},
+	"hash": {name: "hash", all: "HGETALL", page: "HSCAN", count: "HLEN", add: "HSET", remove: "HDEL", width: 2},
 }
 
 const typeNone = "none"
@@ -56,6 +57,18 @@ func (k *kind) distinct(items []string) []string {
 		out = append(out, items[i:i+k.width]...)
 	}
 	return out
+}
+
+// names are what the elements in items are called: members, or fields.
+func (k *kind) names(items []string) []string {
+	if k.width == 1 {
+		return items
+	}
+	names := make([]string, 0, len(items)/k.width)
+	for i := 0; i < len(items); i += k.width {
+		names = append(names, items[i])
+	}
+	return names
 }
 
 // merge adds items to a key that is there, and leaves what it has: local

@@ -225,3 +225,14 @@ func (p *pair) remoteKeys(t *testing.T) []string {
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }
+
+// event tells the engine of an event of its own, which the local server knows
+// nothing of.
+func (p *pair) event(what replication.KeyEvent, key string) {
+	p.local.mu.Lock()
+	defer p.local.mu.Unlock()
+	p.engine.KeyEvent(replication.Event{What: what, Key: key}, localData{p.local})
+}
+
+// miss tells the engine that key was read and not found.
+func (p *pair) miss(key string) { p.event(replication.Missed, key) }

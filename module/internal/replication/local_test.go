@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
@@ -31,6 +32,7 @@ type localServer struct {
 	reader  *bufio.Reader
 	events  net.Conn
 	pushes  *bufio.Reader
+	unit    uint64 // of the last command
 	between func() // if not nil, is called before each Do while nobody has the data set
 	after   func() // if not nil, is called after each Do, before anybody else
 	broken  error
@@ -39,7 +41,7 @@ type localServer struct {
 func newLocalServer(t *testing.T) *localServer {
 	t.Helper()
 	l := &localServer{server: redistest.New(t, redistest.Config{
-		Name: "local", Conf: []string{`notify-keyspace-events "EAm"`},
+		Name: "local", Conf: []string{`notify-keyspace-events "EAmn"`},
 	})}
 	l.conn, l.reader = dial(t, l.server)
 	l.events, l.pushes = dial(t, l.server)
@@ -79,8 +81,36 @@ func (l *localServer) Do(f func(replication.Data)) error {
 func (l *localServer) client(name string, args ...string) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	reply, err := l.run(meaning, name, args...)
+	l.unit++
+	reply, err := l.run(func(event string) (replication.Event, bool) {
+		ev := replication.Event{What: meaning(event), Unit: l.unit}
+		if ev.What == replication.Written && len(args) > 1 {
+			ev.Kind, ev.Elements = elementsOf(name, args[1:])
+		}
+		return ev, true
+	}, name, args...)
 	return reply, errors.Join(err, l.broken)
+}
+
+// elementsOf is what the arguments of a command tell.
+func elementsOf(name string, args []string) (journal.Kind, map[string]journal.Element) {
+	m := make(map[string]journal.Element)
+	switch name {
+	case "SADD", "SREM", "HDEL":
+		for _, arg := range args {
+			m[arg] = journal.Element{Present: name == "SADD"}
+		}
+	case "HSET":
+		for pair := range slices.Chunk(args, 2) {
+			m[pair[0]] = journal.Element{Present: true, Value: pair[1]}
+		}
+	default:
+		return journal.NoKind, nil
+	}
+	if name[0] == 'S' {
+		return journal.Set, m
+	}
+	return journal.Hash, m
 }
 
 // must runs a command that must work.
@@ -107,8 +137,8 @@ func (l *localServer) lose(t *testing.T, keys ...string) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.run(func(event string) (replication.KeyEvent, bool) {
-		return replication.Lost, true
+	_, err := l.run(func(string) (replication.Event, bool) {
+		return replication.Event{What: replication.Evicted}, true
 	}, "DEL", keys...)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +147,7 @@ func (l *localServer) lose(t *testing.T, keys ...string) {
 
 // run runs a command, and then tells the engine of the events that it has caused.
 // The caller holds l.mu.
-func (l *localServer) run(meaning func(string) (replication.KeyEvent, bool), name string, args ...string) (string, error) {
+func (l *localServer) run(event func(name string) (ev replication.Event, told bool), name string, args ...string) (string, error) {
 	if err := send(l.conn, append([]string{name}, args...)...); err != nil {
 		return "", err
 	}
@@ -125,14 +155,15 @@ func (l *localServer) run(meaning func(string) (replication.KeyEvent, bool), nam
 	if err != nil {
 		return "", err
 	}
-	return reply, l.tell(meaning)
+	return reply, l.tell(event)
 }
 
 // tell hands over all events up to now: PING is answered behind them.
-func (l *localServer) tell(meaning func(string) (replication.KeyEvent, bool)) error {
+func (l *localServer) tell(event func(name string) (ev replication.Event, told bool)) error {
 	if err := send(l.events, "PING"); err != nil {
 		return err
 	}
+	var events []replication.Event
 	for {
 		reply, err := readReply(l.pushes)
 		if err != nil {
@@ -143,49 +174,65 @@ func (l *localServer) tell(meaning func(string) (replication.KeyEvent, bool)) er
 			return err
 		}
 		if len(parts) == 2 {
-			return nil // PONG
+			break // PONG
 		}
-		name := strings.TrimPrefix(parts[2], "__keyevent@0__:")
-		if event, ok := meaning(name); ok && l.engine != nil {
-			l.engine.KeyEvent(event, parts[3])
+		if ev, told := event(strings.TrimPrefix(parts[2], "__keyevent@0__:")); told {
+			ev.Key = parts[3]
+			events = append(events, ev)
 		}
 	}
+	for _, ev := range events {
+		if l.engine == nil {
+			break
+		}
+		if mark := l.engine.KeyEvent(ev, localData{l}); mark != "" {
+			if _, err := l.run(untold, "HSET", journal.Key, ev.Key, mark); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
+
+// untold keeps what the module does itself from being told to it.
+func untold(string) (ev replication.Event, told bool) { return ev, false }
 
 // meaning is what the module makes of an event.
-func meaning(event string) (replication.KeyEvent, bool) {
+func meaning(event string) replication.KeyEvent {
 	switch event {
 	case "keymiss":
-		return replication.Missed, true
+		return replication.Missed
+	case "new":
+		return replication.Created
 	case "del", "rename_from", "move_from":
-		return replication.Deleted, true
-	case "expired", "evicted":
-		return replication.Lost, true
+		return replication.Deleted
+	case "set", "rename_to", "sinterstore":
+		return replication.Replaced
+	case "expire", "persist":
+		return replication.ExpirySet
+	case "expired":
+		return replication.Expired
+	case "evicted":
+		return replication.Evicted
 	}
-	return replication.Written, true
-}
-
-// looking is meaning while the engine itself looks at a key.
-func looking(event string) (replication.KeyEvent, bool) {
-	m, _ := meaning(event)
-	return m, m != replication.Missed
+	return replication.Written
 }
 
 // localData is replication.Data for the time of one Do.
 type localData struct{ *localServer }
 
 func (d localData) Read(name string, args ...string) (string, error) {
-	return d.run(meaning, name, args...)
+	return d.run(untold, name, args...)
 }
 
 func (d localData) Write(name string, args ...string) (string, error) {
-	return d.run(meaning, name, args...)
+	return d.run(untold, name, args...)
 }
 
 func (d localData) Stat(key string) replication.Stat {
 	var stat replication.Stat
 	ask := func(name string) string {
-		reply, err := d.run(looking, name, key)
+		reply, err := d.run(untold, name, key)
 		if err != nil {
 			d.broken = err
 		}

@@ -76,6 +76,16 @@ func (s *session) missed(key string) {
 	}
 }
 
+// wantRest fetches what the remote has of a key that is here in part.
+func (s *session) wantRest(key string) {
+	if ask, _ := s.residency.missed(key); !ask {
+		return
+	}
+	if !s.misses.add(key) {
+		s.residency.settle(key, absence{})
+	}
+}
+
 // fetchMisses brings back what readers have missed.
 func (s *session) fetchMisses() {
 	for {
@@ -89,10 +99,16 @@ func (s *session) fetchMisses() {
 }
 
 func (s *session) bringBack(keys []string) {
+	// What is sent while we read may or may not be in what we read.
+	flying := make(map[string]*change, len(keys))
+	for _, key := range keys {
+		flying[key] = s.changes.hold(key)
+	}
 	// Whatever happens, nobody must find a key "on its way" for ever.
 	defer func() {
 		for _, key := range keys {
 			s.residency.settle(key, absence{})
+			s.changes.release(key)
 		}
 	}()
 	values, err := s.fetch(s.ctx, keys)
@@ -107,10 +123,11 @@ func (s *session) bringBack(keys []string) {
 			s.residency.settle(v.key, absence{state: absent, until: until})
 			continue
 		case v.err == nil:
-			wanted := func() bool { return s.residency.fetching(v.key) && s.replicated(v.key) }
+			wanted := func() bool { return s.residency.fetching(v.key) && s.travels(v.key) }
 			var installed bool
-			if installed, v.err = s.restore(s.ctx, v, wanted); installed {
+			if installed, v.err = s.restore(s.ctx, v, flying[v.key], wanted); installed {
 				s.count.fetched.Add(1)
+				s.completed(v.key)
 			}
 		}
 		if v.err != nil {

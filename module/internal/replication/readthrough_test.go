@@ -90,7 +90,7 @@ func TestManyMissesAtOnce(t *testing.T) {
 	}
 	p.proxy.Latency(time.Second)
 	for _, id := range ids(owners) {
-		p.engine.KeyEvent(replication.Missed, "user:"+id+":mnodes")
+		p.miss("user:" + id + ":mnodes")
 	}
 	p.proxy.Latency(0)
 	redistest.Eventually(t, soon, func() error {
@@ -112,7 +112,7 @@ func TestFetchIsWholeOrNot(t *testing.T) {
 	p.sponsors(t, "7")
 	p.addRemote(t, key, nodes(members))
 	p.local.after = func() { // nobody else has the data set
-		reply, err := p.local.run(looking, "SCARD", key)
+		reply, err := p.local.run(untold, "SCARD", key)
 		if err == nil && reply != ":0\r\n" && reply != fmt.Sprintf(":%d\r\n", members) {
 			err = fmt.Errorf("a part of %s is here: SCARD says %q", key, reply)
 		}
@@ -230,7 +230,7 @@ func TestOnlySponsorsAreFetched(t *testing.T) {
 	for _, key := range []string{"user:8:mnodes", "user:8", "user:7:other", "user:", "sponsor:journal", "other"} {
 		p.addRemote(t, key, nodes(3))
 		p.local.must(t, "SMEMBERS", key)
-		p.engine.KeyEvent(replication.Missed, key)
+		p.miss(key)
 	}
 	p.addRemote(t, "user:7:mnodes", nodes(3))
 	p.wantLocalSet(t, "user:7:mnodes", nodes(3))

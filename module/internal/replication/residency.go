@@ -82,7 +82,8 @@ func (r *residency) changed(event KeyEvent, key string, replicated bool) {
 	case Replaced:
 		r.deleted.forget(key)
 		r.set(key, absence{}) // what is on its way is older
-	case Written, Lost:
+	case Created, ExpirySet:
+	case Written, Evicted, Expired:
 		if event == Written {
 			r.deleted.forget(key)
 		}
@@ -107,6 +108,14 @@ func (r *residency) missed(key string) (ask, knownAbsent bool) {
 	}
 	r.set(key, absence{state: fetching})
 	return true, false
+}
+
+// knownAbsent reports whether it is certain that the remote does not have key.
+func (r *residency) knownAbsent(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.keys[key]
+	return r.deleted.has(key) || known.state == absent && time.Now().Before(known.until)
 }
 
 // fetching reports whether key is still to be brought back.

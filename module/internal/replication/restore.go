@@ -28,11 +28,12 @@ func stageKey(key string) string { return keyspace.OwnPrefix + "stage:{" + key +
 // restore puts v back into the local data set, complete from the first moment
 // on. What was written under the key meanwhile stays, and is merged. If wanted
 // says, while the data set is ours, that the key is not wanted any more, nothing
-// is done. It tells whether the value is here now by its doing.
-func (s *session) restore(ctx context.Context, v value, wanted func() bool) (installed bool, err error) {
+// is done. flying is the change to the key that was on its way when v was read,
+// if there was one: it may be missing in v. It tells whether the value is here now by its doing.
+func (s *session) restore(ctx context.Context, v value, flying *change, wanted func() bool) (installed bool, err error) {
 	fault.Point("restore")
 	for range restoreTries {
-		r := restoration{session: s, value: v, stage: stageKey(v.key), wanted: wanted}
+		r := restoration{session: s, value: v, flying: flying, stage: stageKey(v.key), wanted: wanted}
 		if installed, err = r.run(ctx); !errors.Is(err, errLostOnTheWay) {
 			break
 		}
@@ -46,8 +47,10 @@ func (s *session) restore(ctx context.Context, v value, wanted func() bool) (ins
 type restoration struct {
 	session *session
 	value   value
+	flying  *change
 	stage   string
 	wanted  func() bool
+	ready   bool // what is on its way was put on top of value
 
 	done      int  // items staged
 	merged    int  // items merged into the key
@@ -65,11 +68,19 @@ func (r *restoration) run(ctx context.Context) (bool, error) {
 }
 
 func (r *restoration) step(d Data) (done bool, err error) {
+	if !r.ready {
+		key := r.value.key
+		r.session.changes.readMark(key, func() string { return readMark(d, key) })
+		r.value.overlay(r.session.changes.pending(key, r.flying))
+		r.ready = true
+	}
 	v := r.value
 	here := d.Stat(v.key)
 	switch {
 	case !r.wanted(), here.Type != typeNone && here.Type != v.kind.name:
 		return true, r.drop(d) // what people have written here is newer
+	case len(v.items) == 0:
+		return true, r.drop(d) // all of it has been removed here
 	case here.Type != typeNone:
 		return r.mergeSome(d)
 	case r.merging:
@@ -111,14 +122,29 @@ func (r *restoration) mergeSome(d Data) (done bool, err error) {
 	r.merging = true
 	rest := r.value.items[r.merged:]
 	n := min(r.value.kind.part(rest), mergeItems)
-	if err := r.value.kind.merge(d, r.value.key, rest[:n]); err != nil {
-		return false, err
+	if items := r.foreign(rest[:n]); len(items) > 0 {
+		if err := r.value.kind.merge(d, r.value.key, items); err != nil {
+			return false, err
+		}
 	}
 	if r.merged += n; r.merged < len(r.value.items) {
 		return false, nil
 	}
 	r.installed = true
 	return true, r.drop(d)
+}
+
+// foreign drops the elements of items of which this server knows better than the
+// remote.
+func (r *restoration) foreign(items []string) []string {
+	width := r.value.kind.width
+	kept := make([]string, 0, len(items))
+	for i := 0; i < len(items); i += width {
+		if !r.session.changes.knows(r.value.key, items[i]) {
+			kept = append(kept, items[i:i+width]...)
+		}
+	}
+	return kept
 }
 
 // finish gives the key, which was not here before, its expiry. A stage has one

@@ -36,6 +36,13 @@ type session struct {
 	paging    pageWatch
 	syncs     *syncs
 
+	changes     *changes
+	large       chan flight            // changes that want a large value
+	journalLost chan struct{}          // holds one token if the journal is to be written anew
+	journalNew  chan struct{}          // holds one token if the journal is to be read again
+	emptied     emptying               // the main thread's own
+	met         atomic.Pointer[string] // what this data set has noted of the remote; nil: nothing yet
+
 	generation atomic.Int64 // of the data set: it changes when that is replaced
 }
 
@@ -46,6 +53,8 @@ func openSession(e *Engine, c Config) *session {
 		ctx: ctx, cancel: cancel,
 		link: newLink(c.Remote), sponsors: newSponsors(), residency: newResidency(e.deleted),
 		misses: newMisses(), syncs: newSyncs(),
+		changes: e.changes, large: make(chan flight, largeQueue),
+		journalLost: make(chan struct{}, 1), journalNew: make(chan struct{}, 1),
 	}
 	s.tuning.Store(&c.Tuning)
 	s.forever("sponsors", s.watchSponsors)
@@ -54,6 +63,17 @@ func openSession(e *Engine, c Config) *session {
 		for range fetchers {
 			s.forever("fetch", s.fetchMisses)
 		}
+		if c.WriteBehind {
+			s.forever("contact", s.meetRemote)
+			s.forever("journal", s.keepJournal)
+			s.forever("large", s.sendLargeChanges)
+			for range senders {
+				s.forever("send", s.sendChanges)
+			}
+		}
+	}
+	if c.Remote.Host == "" || !c.WriteBehind {
+		s.forever("contact", s.forgetMeeting)
 	}
 	return s
 }
@@ -62,6 +82,14 @@ func openSession(e *Engine, c Config) *session {
 func (s *session) close() {
 	s.link.close()
 	s.work.Wait()
+	for {
+		select {
+		case f := <-s.large:
+			s.changes.back(f)
+		default:
+			return
+		}
+	}
 }
 
 // forever runs f in a goroutine until the session ends. If f panics, it is run
@@ -99,19 +127,32 @@ func (s *session) fail(message string, err error) {
 	s.log.Warn(message, "error", err)
 }
 
-func (s *session) keyEvent(event KeyEvent, key string) {
-	s.paging.keyEvent(event, key)
-	if key == s.config.sponsorsKey() {
-		s.sponsors.keyEvent(event)
-		return
+func (s *session) keyEvent(ev Event, d Data) (mark string) {
+	s.paging.keyEvent(ev.What, ev.Key)
+	if ev.Key == s.config.sponsorsKey() {
+		mark = s.capture(ev, d)
+		s.sponsors.keyEvent(ev)
+		return mark
 	}
-	switch replicated := s.replicated(key); {
-	case event != Missed:
-		// Also of people who are no sponsors, or not any more: their keys may
-		// be on their way, or known to be deleted.
-		s.residency.changed(event, key, replicated)
-	case replicated:
-		s.missed(key)
+	replicated := s.replicated(ev.Key)
+	if ev.What == Missed {
+		if replicated {
+			s.missed(ev.Key)
+		}
+		return ""
+	}
+	mark = s.capture(ev, d)
+	// Also of people who are no sponsors, or not any more: their keys may be on
+	// their way, or known to be deleted.
+	s.residency.changed(ev.What, ev.Key, replicated)
+	return mark
+}
+
+// journalEvent is told what somebody else has done to the journal.
+func (s *session) journalEvent(what KeyEvent) {
+	switch what {
+	case Deleted, Evicted, Expired, Replaced:
+		signal(s.journalLost)
 	}
 }
 

@@ -24,7 +24,7 @@ type sponsors struct {
 	ids    map[string]struct{}
 	known  bool // ids are the sponsors; false: nobody could be asked yet
 	erased bool // somebody has removed the set: it must not come back
-	forgot int  // how often all of this was forgotten
+	age    int  // how often something has happened to the set
 }
 
 func newSponsors() *sponsors {
@@ -59,26 +59,37 @@ func (s *sponsors) none() bool {
 	return s.erased || s.known && len(s.ids) == 0
 }
 
-// keyEvent is told what happened to the set.
-func (s *sponsors) keyEvent(event KeyEvent) {
-	if event == Missed {
+// keyEvent is told what happened to the set. Who has come or gone is known at
+// once, where the event tells.
+func (s *sponsors) keyEvent(ev Event) {
+	if ev.What == Missed || ev.What == Created {
 		return
 	}
 	s.mu.Lock()
-	s.erased = event == Deleted
+	s.erased = ev.What == Deleted
+	s.age++
+	if s.known {
+		for id, element := range ev.Elements {
+			if element.Present {
+				s.ids[id] = struct{}{}
+			} else {
+				delete(s.ids, id)
+			}
+		}
+	}
 	s.mu.Unlock()
 	s.refresh()
 }
 
 // lost tells that the set may have gone without anybody meaning it.
-func (s *sponsors) lost() { s.keyEvent(Lost) }
+func (s *sponsors) lost() { s.keyEvent(Event{What: Evicted}) }
 
 // forget tells that the data set is another one: what was known of the old one
 // says nothing of it.
 func (s *sponsors) forget() {
 	s.mu.Lock()
 	s.ids, s.known = nil, false
-	s.forgot++
+	s.age++
 	s.mu.Unlock()
 	s.lost()
 }
@@ -86,23 +97,24 @@ func (s *sponsors) forget() {
 // refresh has the copy made anew.
 func (s *sponsors) refresh() { signal(s.stale) }
 
-// age tells replace whether what was found out is still of any use.
-func (s *sponsors) age() int {
+// now tells replace whether what was found out since is still true.
+func (s *sponsors) now() (age int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.forgot
+	return s.age
 }
 
-// replace makes ids the copy, unless all was forgotten since age.
-func (s *sponsors) replace(ids []string, age int) {
+// replace makes ids the copy, which is whole or lacks some, unless something has happened since age: then the
+// copy is stale already, and is made anew once more.
+func (s *sponsors) replace(ids []string, age int, whole bool) {
 	m := make(map[string]struct{}, len(ids))
 	for _, id := range ids {
 		m[id] = struct{}{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.forgot == age {
-		s.ids, s.known = m, true
+	if s.age == age {
+		s.ids, s.known = m, whole
 	}
 }
 
@@ -150,7 +162,7 @@ func (s *session) watchSponsors() {
 // is put back: from our copy, or else from the remote. Without it nobody's keys
 // would come back after a disaster.
 func (s *session) refreshSponsors() error {
-	age := s.sponsors.age()
+	age := s.sponsors.now()
 	ids, err := s.readSponsors(s.ctx)
 	if errors.Is(err, ErrLoading) || errors.Is(err, ErrReplica) {
 		return nil // an event will follow
@@ -159,7 +171,7 @@ func (s *session) refreshSponsors() error {
 		return err
 	}
 	if len(ids) > 0 || !s.sponsors.mayComeBack() || s.config.Remote.Host == "" {
-		s.sponsors.replace(ids, age)
+		s.learn(ids, age)
 		return nil
 	}
 	lost := value{key: s.config.sponsorsKey(), kind: kinds["set"], items: s.sponsors.list()}
@@ -176,7 +188,7 @@ func (s *session) refreshSponsors() error {
 		}
 	}
 	if lost.kind == kinds["set"] {
-		installed, err := s.restore(s.ctx, lost, s.sponsors.mayComeBack)
+		installed, err := s.restore(s.ctx, lost, nil, s.sponsors.mayComeBack)
 		if err != nil {
 			return err
 		}
@@ -192,8 +204,17 @@ func (s *session) refreshSponsors() error {
 		s.sponsors.refresh()
 		return nil
 	}
-	s.sponsors.replace(ids, age)
+	s.learn(ids, age)
 	return nil
+}
+
+// learn notes who the sponsors are. While the set may be here in part only, others
+// may be sponsors too.
+func (s *session) learn(ids []string, age int) {
+	s.sponsors.replace(ids, age, !s.changes.isStub(s.config.sponsorsKey()))
+	if s.sponsors.isKnown() {
+		s.changes.unpark()
+	}
 }
 
 // askSponsors lists sponsors:<org>. If it is not here, although there may be

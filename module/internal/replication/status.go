@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // counters are what the engine has done since it began, over all sessions.
@@ -37,11 +38,16 @@ const (
 type Status struct {
 	State        string
 	Org          string
-	Sponsors     int   // members of sponsors:<org>
-	Acknowledged int64 // keys that the remote has acknowledged
-	Fetched      int64 // keys that were brought back
-	Misses       int64 // reads of replicated keys that were not here
-	AbsentHits   int64 // misses of keys that the remote was known not to have
+	Sponsors     int           // members of sponsors:<org>
+	Pending      int           // keys with changes that the remote has not acknowledged
+	Lag          time.Duration // how long the oldest of them has waited
+	Acknowledged int64         // keys and changes that the remote has acknowledged
+	Fetched      int64         // keys that were brought back
+	Misses       int64         // reads of replicated keys that were not here
+	AbsentHits   int64         // misses of keys that the remote was known not to have
+	DeadLetters  int           // keys with changes that the remote has refused
+	Lost         int64         // changes that could not be saved
+	BufferBytes  int64         // that changes on their way take, roughly
 	Errors       int64
 	LastError    string // empty: there was none
 	SyncDone     int64  // keys that the current SYNC, or the last, has dealt with
@@ -54,8 +60,10 @@ func (e *Engine) Status() Status {
 	c.mu.Lock()
 	last := c.last
 	c.mu.Unlock()
+	b := e.changes.backlog()
 	st := Status{
-		Acknowledged: c.acknowledged.Load(), Fetched: c.fetched.Load(),
+		Pending: b.keys, Lag: b.lag, DeadLetters: b.deadLetters, Lost: b.lost, BufferBytes: b.bytes,
+		Acknowledged: c.acknowledged.Load() + b.landed, Fetched: c.fetched.Load(),
 		Misses: c.misses.Load(), AbsentHits: c.absentHits.Load(),
 		Errors: c.errors.Load(), LastError: last,
 	}

@@ -44,6 +44,11 @@ type SyncRun struct {
 	seen, total                                      atomic.Int64
 	reports                                          atomic.Int64
 
+	set *copying // sponsors:<org>, if it is not copied as a whole
+
+	mu   sync.Mutex
+	held map[*copying]struct{} // keys whose changes wait
+
 	// Valid once done is closed.
 	took time.Duration
 	err  error
@@ -56,6 +61,36 @@ func (r *SyncRun) Wait() (SyncResult, error) {
 		Sponsors: r.sponsors.Load(), Keys: r.keys.Load(), Elements: r.elements.Load(), Bytes: r.bytes.Load(),
 		Skipped: r.skipped.Load(), Failed: r.failed.Load(), Duration: r.took,
 	}, r.err
+}
+
+// hold keeps changes to the key of c from being sent until it has arrived: they are
+// newer than what is being read.
+func (r *SyncRun) hold(c *copying) {
+	if r.request.DryRun {
+		return
+	}
+	r.session.changes.hold(c.key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held[c] = struct{}{}
+}
+
+func (r *SyncRun) release(c *copying) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.held[c]; ok {
+		delete(r.held, c)
+		r.session.changes.release(c.key)
+	}
+}
+
+func (r *SyncRun) releaseAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.held {
+		r.session.changes.release(c.key)
+	}
+	clear(r.held)
 }
 
 // reportsLogged is how many keys that were not copied a run names in the log.
@@ -73,9 +108,12 @@ func (r *SyncRun) report(err error) {
 	}
 }
 
-// syncs are the runs of a session. One runs at a time; the others wait.
+// syncs are the runs of a session. One runs at a time; the others wait. So do
+// those that the engine itself has begun, beside them: nobody who calls SYNC waits
+// for these.
 type syncs struct {
-	turn chan struct{} // holds one token while nobody runs
+	turn turn
+	own  turn
 
 	mu      sync.Mutex
 	pending map[string]*SyncRun // by request, running or waiting
@@ -83,9 +121,16 @@ type syncs struct {
 }
 
 func newSyncs() *syncs {
-	s := &syncs{turn: make(chan struct{}, 1), pending: make(map[string]*SyncRun)}
-	s.turn <- struct{}{}
-	return s
+	return &syncs{turn: newTurn(), own: newTurn(), pending: make(map[string]*SyncRun)}
+}
+
+// A turn holds one token while nobody has it.
+type turn chan struct{}
+
+func newTurn() turn {
+	t := make(turn, 1)
+	t <- struct{}{}
+	return t
 }
 
 func (s *syncs) latest() *SyncRun {
@@ -131,25 +176,36 @@ func (s *session) startSync(request SyncRequest) (run *SyncRun, joined bool) {
 	if run, ok := s.syncs.pending[id]; ok {
 		return run, true
 	}
-	run = &SyncRun{session: s, request: request, begun: time.Now(), done: make(chan struct{})}
+	run = s.newRun(request)
 	s.syncs.pending[id] = run
 	s.work.Go(func() {
-		err := guard("sync", func() error { return s.sync(run) })
+		err := guard("sync", func() error { return s.sync(run, s.syncs.turn) })
 		if err != nil && !errors.As(err, new(*notSponsorsError)) {
 			s.fail("SYNC has failed", err)
 		}
-		if n := run.reports.Load(); n > reportsLogged {
-			s.log.Warn("SYNC has skipped more keys, or the remote has refused them", "keys", n-reportsLogged)
-		}
-		s.endSync(run, err)
+		s.endRun(run, err)
 	})
 	return run, false
 }
 
-func (s *session) endSync(run *SyncRun, err error) {
+func (s *session) newRun(request SyncRequest) *SyncRun {
+	return &SyncRun{
+		session: s, request: request, begun: time.Now(), done: make(chan struct{}),
+		held: make(map[*copying]struct{}),
+	}
+}
+
+// endRun ends a run, which may have worked.
+func (s *session) endRun(run *SyncRun, err error) {
+	run.releaseAll()
+	if n := run.reports.Load(); n > reportsLogged {
+		s.log.Warn("SYNC has skipped more keys, or the remote has refused them", "keys", n-reportsLogged)
+	}
 	s.syncs.mu.Lock()
 	defer s.syncs.mu.Unlock()
-	delete(s.syncs.pending, run.request.id())
+	if id := run.request.id(); s.syncs.pending[id] == run {
+		delete(s.syncs.pending, id)
+	}
 	run.took, run.err = time.Since(run.begun), err
 	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
 		run.err = context.Cause(s.ctx)
@@ -157,11 +213,19 @@ func (s *session) endSync(run *SyncRun, err error) {
 	close(run.done)
 }
 
+// copyBy is a run of the engine's own.
+func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
+	run := s.newRun(request)
+	err := s.sync(run, s.syncs.own)
+	s.endRun(run, err)
+	return run, err
+}
+
 // sync carries a run out when its turn has come.
-func (s *session) sync(run *SyncRun) error {
+func (s *session) sync(run *SyncRun, turn turn) error {
 	select {
-	case <-s.syncs.turn:
-		defer func() { s.syncs.turn <- struct{}{} }()
+	case <-turn:
+		defer func() { turn <- struct{}{} }()
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)
 	}
@@ -169,6 +233,10 @@ func (s *session) sync(run *SyncRun) error {
 	s.syncs.last = run
 	s.syncs.mu.Unlock()
 
+	if len(run.request.Owners) > 0 {
+		run.set = &copying{key: s.config.sponsorsKey(), kind: kinds["set"]}
+		run.hold(run.set)
+	}
 	if err := s.onlySponsors(run.request.Owners); err != nil {
 		return err
 	}

@@ -73,8 +73,8 @@ func TestR4_LossDuringAMerge(t *testing.T) {
 	written, lost := false, false
 	p.local.between = func() {
 		p.local.mu.Lock()
-		n, _ := p.local.run(looking, "SCARD", key)
-		stage, _ := p.local.run(looking, "EXISTS", "sponsor:stage:{"+key+"}")
+		n, _ := p.local.run(untold, "SCARD", key)
+		stage, _ := p.local.run(untold, "EXISTS", "sponsor:stage:{"+key+"}")
 		p.local.mu.Unlock()
 		switch {
 		case !written && stage == ":1\r\n":

@@ -47,6 +47,21 @@ func Int(reply string) (int64, error) {
 	return n, nil
 }
 
+// Bulk reads a bulk string; there is none if ok is false.
+func Bulk(reply string) (s string, ok bool, err error) {
+	if err := Err(reply); err != nil {
+		return "", false, err
+	}
+	if reply == "$-1\r\n" {
+		return "", false, nil
+	}
+	s, rest, err := bulk(reply)
+	if err != nil || rest != "" {
+		return "", false, malformed(reply)
+	}
+	return s, true, nil
+}
+
 // Strings reads an array of bulk strings.
 func Strings(reply string) ([]string, error) {
 	if err := Err(reply); err != nil {

@@ -12,6 +12,9 @@
                                      __typeof__(*RedisModule_##name)),         \
         #name);
 API_FUNCTIONS(API_FUNCTION)
+#ifdef REDISMODULE_OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS // 7.2
+API_OPTIONAL_FUNCTIONS(API_FUNCTION)
+#endif
 
 // OK, ERR and the like have names of their own there.
 #define API_CONSTANT(name, value)                                              \

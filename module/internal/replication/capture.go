@@ -1,0 +1,123 @@
+package replication
+
+import (
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+)
+
+// An Event is what has happened to a key.
+type Event struct {
+	What KeyEvent
+	Key  string
+
+	// Elements are the states of the elements that were written or removed,
+	// Kind the type that they belong to. Without them, Written means that
+	// anything may have changed.
+	Kind     journal.Kind
+	Elements map[string]journal.Element
+
+	// Unit is the same for all events of one command.
+	Unit uint64
+}
+
+// An emptying is a key that may have been left without elements, by the command
+// that is a unit.
+type emptying struct {
+	key  string
+	unit uint64
+}
+
+// capture notes what has to travel, and returns the mark that the journal has to
+// hold for the key from now on, or nothing. It is called within the event, when the
+// value of a key that has just been made may still be empty.
+func (s *session) capture(ev Event, d Data) (mark string) {
+	emptied := s.emptied
+	s.emptied = emptying{}
+	if !s.config.WriteBehind || s.config.Remote.Host == "" || !s.mayTravel(ev.Key) {
+		return ""
+	}
+	c := s.changes
+	old := func() string { return readMark(d, ev.Key) }
+	m := journal.Mark{Kind: ev.Kind, Elements: ev.Elements}
+	switch ev.What {
+	case Missed:
+		return ""
+	case Created:
+		c.created(ev.Key, s.residency.knownAbsent(ev.Key), old)
+		return ""
+	case Evicted, Expired:
+		c.gone(ev.Key, ev.What == Expired)
+		return ""
+	case Deleted:
+		if emptied == (emptying{ev.Key, ev.Unit}) && c.isStub(ev.Key) {
+			// The last element that was here has gone; the remote may have
+			// others. What has gone was noted by the event before.
+			return ""
+		}
+		c.completed(ev.Key)
+		m.Base = journal.Deleted
+	case Replaced:
+		c.completed(ev.Key)
+		m.Base = journal.Whole
+	case ExpirySet:
+		m.HasExpiry, m.ExpireAt = true, expireAt(d.Stat(ev.Key))
+	case Written:
+		stat := d.Stat(ev.Key)
+		// SPOP tells before the last member has gone.
+		if stat.Type == typeNone || stat.Length == 0 || len(ev.Elements) == 0 {
+			s.emptied = emptying{ev.Key, ev.Unit}
+		}
+		if len(ev.Elements) == 0 {
+			s.touchAll(d, ev.Key, stat)
+			m.Base = journal.Whole
+			break
+		}
+		// What is added after the remote's copy has expired must expire too.
+		if at := expireAt(stat); at != 0 {
+			m.HasExpiry, m.ExpireAt = true, at
+		}
+	}
+	return c.add(ev.Key, m, old)
+}
+
+// readMark is the mark that the journal holds for key.
+func readMark(d Data, key string) string {
+	reply, err := d.Read("HGET", journal.Key, key)
+	if err != nil {
+		return ""
+	}
+	mark, _, err := resp.Bulk(reply)
+	if err != nil {
+		return ""
+	}
+	return mark
+}
+
+// touchAll notes what a stub holds, because what is done to it now may be a removal
+// that we do not see.
+func (s *session) touchAll(d Data, key string, stat Stat) {
+	k := kinds[stat.Type]
+	if k == nil || stat.Length > partElements || !s.changes.isStub(key) {
+		return
+	}
+	reply, err := d.Read(k.all, key)
+	if err != nil {
+		return
+	}
+	items, err := resp.Strings(reply)
+	if err != nil {
+		return
+	}
+	s.changes.touch(key, k.names(items))
+}
+
+// mayTravel reports whether key is replicated, or may turn out to be, because
+// the sponsors are not known yet.
+func (s *session) mayTravel(key string) bool {
+	known := s.sponsors.isKnown() // before it is asked who they are
+	if s.travels(key) {
+		return true
+	}
+	_, managed := s.config.Templates.Match(key)
+	return managed && !known
+}

@@ -1,0 +1,130 @@
+package replication
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+)
+
+// How many marks are removed in one go, and how long we rest before the next:
+// marks are in nobody's way.
+const (
+	sweepKeys  = 500
+	sweepPause = 2 * time.Millisecond
+)
+
+// keepJournal reads the journal that an earlier run, or an earlier master, has
+// left; then it removes the marks of what has landed, and writes the journal anew
+// when it was lost.
+func (s *session) keepJournal() {
+	for !s.readJournal() {
+		if pause(s.ctx, retryMin) != nil {
+			return
+		}
+	}
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.changes.sweep:
+			s.sweepJournal()
+		case <-s.journalLost:
+			s.rewriteJournal()
+		case <-s.journalNew:
+			for !s.readJournal() {
+				if pause(s.ctx, retryMin) != nil {
+					return
+				}
+			}
+		}
+		_ = pause(s.ctx, sweepPause)
+	}
+}
+
+// readJournal reads all marks, and reports whether that could be done.
+func (s *session) readJournal() bool {
+	cursor := "0"
+	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		reply, err := d.Read("HSCAN", journal.Key, cursor, "COUNT", "100")
+		if err != nil {
+			return false, err
+		}
+		next, page, err := resp.Page(reply)
+		if err != nil {
+			return false, keyError("HSCAN", journal.Key, err)
+		}
+		for i := 0; i+1 < len(page); i += 2 {
+			if page[i] != metHere {
+				s.changes.recovered(page[i], page[i+1])
+			}
+		}
+		cursor = next
+		if next == "0" {
+			s.changes.allRead()
+		}
+		return next == "0", nil
+	}, nil)
+	if err != nil && !errors.Is(err, ErrLoading) && !errors.Is(err, ErrReplica) {
+		s.fail("the journal could not be read; trying again", err)
+	}
+	return err == nil
+}
+
+// sweepJournal removes the marks of what has landed.
+func (s *session) sweepJournal() {
+	keys := s.changes.tidy(sweepKeys)
+	err := s.local.Do(func(d Data) {
+		var gone []string
+		for _, key := range keys {
+			mark, ok := s.changes.settled(key)
+			switch {
+			case !ok:
+			case mark != "":
+				s.mustWrite(d, "HSET", key, mark)
+			default:
+				gone = append(gone, key)
+			}
+		}
+		if len(gone) > 0 {
+			s.mustWrite(d, "HDEL", gone...)
+		}
+	})
+	if err != nil && s.ctx.Err() == nil {
+		s.fail("marks stay in the journal; what they speak of may be sent again", err)
+	}
+}
+
+func (s *session) mustWrite(d Data, name string, args ...string) {
+	if err := write(d, name, journal.Key, args...); err != nil {
+		s.fail("the journal could not be written", err)
+	}
+}
+
+// rewriteJournal writes all marks again, because the server has lost them.
+func (s *session) rewriteJournal() {
+	names := s.changes.names()
+	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		if met := s.met.Load(); met != nil {
+			s.mustWrite(d, "HSET", metHere, *met)
+		}
+		n := min(len(names), 100)
+		marks := s.changes.marks(names[:n])
+		names = names[n:]
+		args := make([]string, 0, 2*len(marks))
+		for _, key := range slices.Sorted(maps.Keys(marks)) {
+			args = append(args, key, marks[key])
+		}
+		if len(args) > 0 {
+			s.mustWrite(d, "HSET", args...)
+		}
+		return len(names) == 0, nil
+	}, nil)
+	if err != nil && s.ctx.Err() == nil && !errors.Is(err, ErrReplica) {
+		s.fail("the journal was lost and could not be written again; trying again", err)
+		signal(s.journalLost)
+	}
+}

@@ -1,0 +1,318 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+)
+
+const (
+	senders     = 4         // goroutines that send changes; each has a batch under way
+	flightKeys  = 512       // keys of a batch
+	flightBytes = 256 << 10 // bytes of its elements, roughly
+	largeQueue  = 256       // large values that wait for their turn
+
+	// What was sent over a connection that broke may still be on its way to the
+	// remote, and must not arrive there after what is sent next: a failed batch
+	// rests for so long at least, with its keys, and sendRetry at most.
+	sendRest  = 100 * time.Millisecond
+	sendRetry = time.Second
+)
+
+func sendPauses() *backoff.ExponentialBackOff {
+	pauses := retryPauses()
+	pauses.InitialInterval, pauses.MaxInterval, pauses.RandomizationFactor = sendRest, sendRetry, 0
+	return pauses
+}
+
+// sendChanges sends what has changed, batch by batch.
+func (s *session) sendChanges() {
+	pauses := sendPauses()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.changes.wake:
+		}
+		s.sendBatch(pauses)
+	}
+}
+
+// sendBatch sends some changes, if there are any. If that fails, it rests.
+func (s *session) sendBatch(pauses *backoff.ExponentialBackOff) {
+	flights := s.changes.fly(flightKeys, flightBytes)
+	ours := make(map[string]flight, len(flights))
+	for _, f := range flights {
+		ours[f.key] = f
+	}
+	// Whatever happens, no change must fly for ever.
+	defer func() {
+		for _, f := range ours {
+			s.changes.back(f) // unless it has ended
+		}
+	}()
+	if len(flights) == 0 {
+		return
+	}
+	err := s.send(flights, func(f flight) bool {
+		select {
+		case s.large <- f:
+			delete(ours, f.key)
+			return true
+		default:
+			return false
+		}
+	})
+	s.rest(pauses, err)
+}
+
+// rest rests after a failure.
+func (s *session) rest(pauses *backoff.ExponentialBackOff, err error) {
+	if err == nil {
+		pauses.Reset()
+		return
+	}
+	if s.link.up() {
+		s.fail("changes could not be sent; trying again", err)
+	}
+	_ = pause(s.ctx, pauses.NextBackOff())
+}
+
+// send sends changes, and tells of each how it has ended. An error means that those
+// of which it has not told may be tried again. handOver gives a change with a large
+// value to somebody else, if there is room.
+func (s *session) send(flights []flight, handOver func(flight) bool) error {
+	client, err := s.link.get()
+	if err != nil {
+		return err
+	}
+	var letters []*letter
+	for _, f := range flights {
+		known := s.sponsors.isKnown() // before it is asked who they are
+		switch {
+		case s.travels(f.key):
+			letters = append(letters, &letter{flight: f})
+		case known:
+			s.changes.drop(false, f) // they are no sponsor
+		default:
+			s.changes.park(f)
+			if s.sponsors.isKnown() {
+				s.changes.unpark() // they have become known just now
+			}
+		}
+	}
+	letters, large, err := s.readWhole(letters)
+	if err != nil {
+		return err
+	}
+	for _, l := range large {
+		if !handOver(l.flight) {
+			s.changes.back(l.flight) // its turn will come
+		}
+	}
+	var post commandsOfLetters
+	for _, l := range letters {
+		for _, cmd := range s.write(l) {
+			post.append(cmd, l)
+		}
+	}
+	if err := post.exec(s.ctx, client); err != nil {
+		return err
+	}
+	for _, l := range letters {
+		if err := s.delivered(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// travels is R1: whether key may leave this server now.
+func (s *session) travels(key string) bool {
+	return key == s.config.sponsorsKey() || s.replicated(key)
+}
+
+// A letter is a change on its way, and what the remote says to it.
+type letter struct {
+	flight
+	whole   *wholeValue // to be sent in place of the elements
+	exists  *remote.Command
+	refused error
+}
+
+// A wholeValue is what the local server has of a key.
+type wholeValue struct {
+	kind     *kind
+	items    []string
+	expireAt int64    // unix milliseconds; 0: never
+	stub     bool     // it may be a part; then it only adds, and removes what is gone
+	gone     []string // of a stub: elements that were removed here
+}
+
+// commandsOfLetters are commands for the remote, and the letter of each.
+type commandsOfLetters struct {
+	list    []*remote.Command
+	letters []*letter
+}
+
+func (c *commandsOfLetters) append(cmd *remote.Command, l *letter) {
+	c.list = append(c.list, cmd)
+	c.letters = append(c.letters, l)
+}
+
+func (c *commandsOfLetters) exec(ctx context.Context, client *remote.Client) error {
+	if len(c.list) == 0 {
+		return nil
+	}
+	if err := client.Exec(ctx, c.list...); err != nil {
+		return err
+	}
+	for i, cmd := range c.list {
+		if l := c.letters[i]; cmd.Err() != nil && l.refused == nil {
+			l.refused = keyError(cmd.Name(), l.key, cmd.Err())
+		}
+	}
+	return nil
+}
+
+// delivered tells how the sending of l has ended.
+func (s *session) delivered(l *letter) error {
+	if l.refused != nil {
+		s.fail("the remote has refused a change; SPONSOR.ERRORS lists it", l.refused)
+		s.changes.die(l.flight, l.refused)
+		return nil
+	}
+	if l.exists != nil {
+		if n, err := l.exists.Int64(); err == nil && n == 0 {
+			s.completed(l.key)
+		} else if s.tuning.Load().ReadThrough != ReadOff {
+			s.changes.asked(l.key)
+			s.wantRest(l.key)
+		}
+	}
+	if l.key == s.config.sponsorsKey() {
+		if err := s.welcome(l); err != nil {
+			return err
+		}
+	}
+	s.changes.land(l.flight)
+	return nil
+}
+
+// completed is told that this server has all of key.
+func (s *session) completed(key string) {
+	s.changes.completed(key)
+	if key == s.config.sponsorsKey() {
+		s.sponsors.refresh()
+	}
+}
+
+// welcome copies what new sponsors have here already. It merges.
+func (s *session) welcome(l *letter) error {
+	if !s.sponsors.isKnown() {
+		return errSponsorsUnknown
+	}
+	var owners []string
+	for id, element := range l.Elements {
+		if element.Present && keyspace.ValidOwner(id) && s.sponsors.has(id) {
+			owners = append(owners, id)
+		}
+	}
+	if l.whole == nil && len(owners) == 0 {
+		return nil
+	}
+	if l.whole != nil {
+		owners = nil // whoever it may be
+	}
+	_, err := s.copyBy(SyncRequest{Owners: owners})
+	if errors.As(err, new(*notSponsorsError)) {
+		return nil // they have left again
+	}
+	return err
+}
+
+// write is what brings a change to the remote.
+func (s *session) write(l *letter) []*remote.Command {
+	var cmds []*remote.Command
+	if l.Base == journal.Deleted {
+		cmds = append(cmds, remote.NewCommand("UNLINK", l.key))
+	} else if s.changes.unasked(l.key) {
+		l.exists = remote.NewCommand("EXISTS", l.key)
+		cmds = append(cmds, l.exists)
+	}
+	if l.whole != nil {
+		return append(cmds, l.whole.commands(l.key)...)
+	}
+	var k *kind
+	switch l.Kind {
+	case journal.Set:
+		k = kinds["set"]
+	case journal.Hash:
+		k = kinds["hash"]
+	}
+	var add, remove []string
+	for name, element := range l.Elements {
+		switch {
+		case !element.Present:
+			remove = append(remove, name)
+		case l.Kind == journal.Hash:
+			add = append(add, name, element.Value)
+		default:
+			add = append(add, name)
+		}
+	}
+	if k != nil {
+		cmds = append(cmds, k.adds(l.key, add)...)
+		cmds = append(cmds, k.removes(l.key, remove)...)
+	}
+	if l.HasExpiry {
+		cmds = append(cmds, expiryCommand(l.key, l.ExpireAt))
+	}
+	return cmds
+}
+
+// adds are what writes items to key on the remote.
+func (k *kind) adds(key string, items []string) []*remote.Command {
+	var cmds []*remote.Command
+	for len(items) > 0 {
+		n := k.part(items)
+		cmds = append(cmds, remote.NewCommand(arguments(k.add, key, items[:n])...))
+		items = items[n:]
+	}
+	return cmds
+}
+
+// removes are what removes the elements names from key on the remote.
+func (k *kind) removes(key string, names []string) []*remote.Command {
+	var cmds []*remote.Command
+	for len(names) > 0 {
+		n := min(len(names), partElements)
+		cmds = append(cmds, remote.NewCommand(arguments(k.remove, key, names[:n])...))
+		names = names[n:]
+	}
+	return cmds
+}
+
+func arguments(name, key string, items []string) []any {
+	args := make([]any, 0, 2+len(items))
+	args = append(args, name, key)
+	for _, item := range items {
+		args = append(args, item)
+	}
+	return args
+}
+
+// expiryCommand gives the remote's key an expiry: unix milliseconds, 0 for never.
+func expiryCommand(key string, at int64) *remote.Command {
+	if at == 0 {
+		return remote.NewCommand("PERSIST", key)
+	}
+	return remote.NewCommand("PEXPIREAT", key, strconv.FormatInt(at, 10))
+}
