@@ -30,7 +30,9 @@ func allKeys(ctx context.Context, c *redis.Client) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the keys: %w", err)
 	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { return strings.HasPrefix(key, "api:") })
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		return strings.HasPrefix(key, "api:") || strings.HasPrefix(key, keyspace.OwnPrefix)
+	})
 	slices.Sort(keys)
 	return keys, nil
 }
@@ -113,6 +115,15 @@ func (s *story) sync(ctx context.Context) (map[string]string, error) {
 		differ("SPONSOR.SYNC keys", reply["keys"], len(s.sponsorKeys())),
 		differ("SPONSOR.SYNC skipped", reply["skipped"], 0),
 		differ("SPONSOR.SYNC failed", reply["failed"], 0))
+}
+
+// safe waits until the remote has acknowledged every change.
+func (s *story) safe(ctx context.Context) error {
+	left, err := s.w.localDB.Do(ctx, "SPONSOR.WAIT", 2000).Int()
+	if err != nil {
+		return fmt.Errorf("SPONSOR.WAIT: %w", err)
+	}
+	return differ("SPONSOR.WAIT", left, 0)
 }
 
 func mapOf(cmd *redis.Cmd) (map[string]string, error) {

@@ -34,6 +34,8 @@ var sabotages = []struct {
 	{"sponsor", "sponsorship ended", sponsoring(sponsorLogin, false), "/me sponsor = false, want true"},
 	{"exclude", "API killed", killAPI, "connection refused"},
 	{"exclude", "key of another type", onLocal("SET", nodesKey, "x"), "answers 500"},
+	{"follow", "write-behind off", onLocal("CONFIG", "SET", "sponsor.write-behind", "no"), "SPONSOR.WAIT: ERR changes are not sent"},
+	{"follow", "stranger on the remote", onRemote("SADD", "user:1:mnodes", "x"), "on the remote: keys"},
 	{"sync", "remote stopped", stopRemote, "SPONSOR.SYNC"},
 	{"sync", "module unloaded", onLocal("MODULE", "UNLOAD", "sponsor"), "unknown command"},
 	{"sync", "sponsors wiped", onLocal("DEL", sponsorsKey), "SPONSOR.SYNC sponsors = 0, want 1"},

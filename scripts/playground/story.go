@@ -31,6 +31,7 @@ var steps = []step{
 	{"visitor", "somebody who does not sponsor signs in and excludes a node", (*story).visitorExcludes},
 	{"sponsor", "a sponsor signs in and is found to be one", (*story).sponsorSignsIn},
 	{"exclude", "the sponsor excludes nodes, lists them, and takes one back", (*story).sponsorExcludes},
+	{"follow", "the sponsor's data is on the remote by itself, and nobody else's", (*story).follows},
 	{"sync", "SPONSOR.SYNC copies the sponsor's keys to the remote, and no others", (*story).syncs},
 	{"lose", "the local server is killed and comes back empty", (*story).loses},
 	{"recover", "the module brings back the sponsors, and a sponsor's keys after a missed read", (*story).recovers},
