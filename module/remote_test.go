@@ -204,7 +204,7 @@ func TestRightsThatTheReadmeLists(t *testing.T) {
 	}
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		const n = 2500 // more than a page
-		p := newPair(t, flavor)
+		p := newPair(t, flavor, writeBehind)
 		must(t, p.r, rules)
 		p.waitFor(t, "connected")
 		pipelined(t, p.l, func(yield func(...any)) {
@@ -217,6 +217,13 @@ func TestRightsThatTheReadmeLists(t *testing.T) {
 			yield("EXPIRE", "user_details:7", 1000)
 		})
 		wantCounts(t, p.sync(t), map[string]int64{"keys": 4, "failed": 0})
+		must(t, p.l,
+			cmd("SADD", "user:9:mnodes", "a", "b"), cmd("SPOP", "user:9:mnodes"), cmd("SREM", "user:9:mnodes", "c"),
+			cmd("HSET", "user:9", "f", "v", "g", "w"), cmd("HDEL", "user:9", "f"), cmd("PERSIST", "user_details:7"),
+			cmd("SREM", "user:7:mnodes", "1"), cmd("SPOP", "user:7:mnodes"), cmd("SADD", "user:7:mnodes", "x", "y"),
+			cmd("HSET", "user_details:9", "id", "9"), cmd("DEL", "user_details:9"))
+		p.safe(t)
+		p.wantSame(t, "user:9:mnodes", "user:9", "user:7:mnodes", "user_details:7", "user_details:9")
 		must(t, p.l, cmd("FLUSHALL"))
 		p.waitForSponsors(t, n)
 		redistest.Eventually(t, soon, func() error {

@@ -34,6 +34,7 @@ func (s *session) meetRemote() {
 		default:
 			err := s.meet()
 			if err == nil {
+				s.changes.setMet(true)
 				<-s.ctx.Done()
 			} else if s.ctx.Err() == nil {
 				s.fail("what is here could not be copied to the remote; trying again", err)

@@ -1,11 +1,15 @@
 // Package replication keeps the sponsors' keys of the local server on a remote
 // one, and brings them back when they are missing.
 //
-// The way of the data: Sync reads values from the local data set in slices
-// (backfill.go) and writes them to the remote over several connections
-// (writer.go). A read that found nothing comes in through KeyEvent, and the key
-// is fetched and put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is
-// known from a copy of the set sponsors:<org> (sponsors.go).
+// The way of the data: a write comes in through KeyEvent (capture.go), is noted as
+// a change, with a mark in the journal (changes.go, marks.go, stub.go), and is sent
+// (writebehind.go, or whole.go where the whole value is wanted); when the remote has
+// acknowledged, the mark goes (journalkeeper.go). Sync reads values from the local
+// data set in slices (backfill.go) and writes them to the remote over several
+// connections (writer.go); so does the first contact with a remote (contact.go). A
+// read that found nothing comes in through KeyEvent too, and the key is fetched and
+// put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is known from a
+// copy of the set sponsors:<org> (sponsors.go).
 //
 // Nothing here knows Redis's Modules API: the local server is the interface
 // Local. The methods of Engine named after events are called on the server's

@@ -71,7 +71,7 @@ func (r *restoration) step(d Data) (done bool, err error) {
 	if !r.ready {
 		key := r.value.key
 		r.session.changes.readMark(key, func() string { return readMark(d, key) })
-		r.value.overlay(r.session.changes.pending(key, r.flying))
+		r.value.overlay(r.session.changes.onItsWay(key, r.flying))
 		r.ready = true
 	}
 	v := r.value

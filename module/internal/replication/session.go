@@ -57,6 +57,7 @@ func openSession(e *Engine, c Config) *session {
 		journalLost: make(chan struct{}, 1), journalNew: make(chan struct{}, 1),
 	}
 	s.tuning.Store(&c.Tuning)
+	s.changes.setMet(false)
 	s.forever("sponsors", s.watchSponsors)
 	if c.Remote.Host != "" {
 		s.forever("link", s.watchLink)

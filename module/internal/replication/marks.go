@@ -1,0 +1,210 @@
+package replication
+
+import (
+	"slices"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
+)
+
+// take makes a mark of the journal known. The caller holds c.mu.
+func (c *changes) take(k *keyChanges, text string) {
+	k.read = true
+	if text == "" {
+		return
+	}
+	k.marked = true
+	m, err := journal.Decode(text)
+	if err != nil {
+		c.number++
+		m.Seq = c.number
+	}
+	c.number = max(c.number, m.Seq)
+	if m.Partial {
+		k.stub = newStub()
+		k.stub.touch(m.Elements)
+	}
+	if m.Empty() {
+		c.cleaned(k)
+		return
+	}
+	c.put(k, m)
+}
+
+// readMark makes sure that the mark of key has been taken into account. old reads
+// it. The caller has the data set to itself.
+func (c *changes) readMark(key string, old func() string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.unread {
+		return
+	}
+	if k := c.at(key); !k.read {
+		c.take(k, old())
+	}
+}
+
+// recovered is told of a mark that was found in the journal.
+func (c *changes) recovered(key, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.at(key); !k.read {
+		c.take(k, text)
+	}
+}
+
+func (c *changes) isRead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.unread
+}
+
+// allRead is told that the journal has been read to its end.
+func (c *changes) allRead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unread = false
+	for _, k := range c.keys {
+		k.read = true
+	}
+	c.tellWaiters()
+}
+
+// readAgain is told that the journal may have other marks now.
+func (c *changes) readAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unread = true
+}
+
+// cleaned has the mark of k removed soon, if there is nothing it speaks of. The
+// caller holds c.mu.
+func (c *changes) cleaned(k *keyChanges) {
+	switch {
+	case !k.idle():
+	case !k.marked && k.stub == nil && k.held == 0 && k.read:
+		delete(c.keys, k.key)
+	case k.marked:
+		c.clean = append(c.clean, k.key)
+		signal(c.sweep)
+	}
+}
+
+func (k *keyChanges) idle() bool { return k.next == nil && k.flying == nil && k.dead == nil }
+
+// gone is told that key has gone by itself: evicted or expired. What was to be
+// sent as a whole cannot be sent any more. An expiry that the remote does not know
+// of yet becomes a deletion there.
+func (c *changes) gone(key string, expired bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	if k == nil {
+		return
+	}
+	k.stub = nil
+	switch {
+	case expired && (k.next != nil || k.flying != nil):
+		c.number++
+		c.put(k, journal.Mark{Seq: c.number, Base: journal.Deleted})
+	case k.next != nil && k.next.Base == journal.Whole:
+		next := k.next
+		k.next = nil
+		c.lost++
+		c.finish(k, next)
+		c.tellWaiters()
+	default:
+		c.cleaned(k)
+	}
+}
+
+// flushed is told that all keys have gone, and the journal with them. What is
+// known of stubs counts no more.
+func (c *changes) flushed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.keys {
+		k.stub = nil
+		c.cleaned(k)
+	}
+}
+
+// tidy takes the keys whose marks may have to go.
+func (c *changes) tidy(most int) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(most, len(c.clean))
+	keys := slices.Clone(c.clean[:n])
+	c.clean = c.clean[n:]
+	if len(c.clean) > 0 {
+		signal(c.sweep)
+	}
+	return keys
+}
+
+// settled tells what is to become of key's mark: it goes, or it becomes mark, if
+// that is not empty. ok is false if it stays. The caller has the data set to
+// itself, and does so at once.
+func (c *changes) settled(key string) (mark string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	if k == nil || !k.idle() {
+		return "", false
+	}
+	if k.stub != nil {
+		m := journal.Mark{Seq: c.number, Partial: true}
+		return m.Encode(), true
+	}
+	if k.held == 0 {
+		delete(c.keys, key)
+	}
+	return "", true
+}
+
+// marks are the marks that the journal should hold, of some keys.
+func (c *changes) marks(keys []string) map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	marks := make(map[string]string, len(keys))
+	for _, key := range keys {
+		k := c.keys[key]
+		if k == nil {
+			continue
+		}
+		var m journal.Mark
+		for _, ch := range k.stack() {
+			m.Add(ch.Mark)
+		}
+		if m.Partial = k.stub != nil; m.Partial || !m.Empty() {
+			k.marked = true
+			marks[key] = m.Encode()
+		}
+	}
+	return marks
+}
+
+// stack is all that is known of k's changes, the oldest first.
+func (k *keyChanges) stack() []*change {
+	var all []*change
+	if k.dead != nil {
+		all = append(all, k.dead.change)
+	}
+	if k.flying != nil {
+		all = append(all, k.flying)
+	}
+	if k.next != nil {
+		all = append(all, k.next)
+	}
+	return all
+}
+
+// names are all keys that something is known of.
+func (c *changes) names() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := make([]string, 0, len(c.keys))
+	for key := range c.keys {
+		keys = append(keys, key)
+	}
+	return keys
+}
