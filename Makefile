@@ -56,7 +56,8 @@ build/sponsor.so build/sponsor-fault.so: FORCE
 build/sponsor-api: PACKAGE := ./api
 build/githubtest: PACKAGE := ./api/internal/githubtest/cmd/githubtest
 build/playground: PACKAGE := ./scripts/playground
-build/sponsor-api build/githubtest build/playground: FORCE
+build/bench: PACKAGE := ./scripts/bench
+build/sponsor-api build/githubtest build/playground build/bench: FORCE
 	@echo 'building $@'
 	@mkdir -p build
 	@$(BUILD) -o $@ $(PACKAGE)
@@ -78,6 +79,10 @@ test: prepare ## run all tests, on every server that can be had
 .PHONY: race
 race: prepare ## run the tests of everything but the module itself under the race detector
 	@CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) $$($(GO) list ./... | grep -v '/module$$')
+
+.PHONY: bench
+bench: setup build build/bench ## measure what DESIGN promises, as ratios, and print a table (BENCHFLAGS=-quick)
+	@exec build/bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each decoder for a while (FUZZTIME=20s)

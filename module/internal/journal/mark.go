@@ -19,7 +19,7 @@ type Base byte
 const (
 	Keep    Base = iota // it stays
 	Deleted             // it goes
-	Whole               // it becomes what the local server has; Elements count no more
+	Whole               // it becomes what the local server has; the states of Elements count no more
 )
 
 // Kind is the type of value whose elements a mark holds.
@@ -54,7 +54,8 @@ type Mark struct {
 
 	// Partial says that the local server may have a part of the value only:
 	// the key was written while it was away. The whole is then no reason to
-	// remove anything on the remote.
+	// remove anything on the remote but Elements, those of which the local
+	// server knows the truth, as far as it does not have them.
 	Partial bool
 }
 
@@ -76,7 +77,7 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 		m.HasExpiry, m.ExpireAt = true, newer.ExpireAt
 	}
 	switch {
-	case m.Base == Whole || len(newer.Elements) == 0:
+	case m.Base == Whole && !m.Partial || len(newer.Elements) == 0:
 		return grown
 	case m.Kind != NoKind && m.Kind != newer.Kind:
 		return grown + m.MakeWhole() // its type has changed, and we have not seen how

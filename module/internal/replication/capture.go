@@ -31,8 +31,6 @@ type emptying struct {
 // hold for the key from now on, or nothing. It is called within the event, when the
 // value of a key that has just been made may still be empty.
 func (s *session) capture(ev Event, d Data) (mark string) {
-	emptied := s.emptied
-	s.emptied = emptying{}
 	if !s.config.WriteBehind || s.config.Remote.Host == "" || !s.mayTravel(ev.Key) {
 		return ""
 	}
@@ -40,8 +38,8 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 	old := func() string { return readMark(d, ev.Key) }
 	m := journal.Mark{Kind: ev.Kind, Elements: ev.Elements}
 	switch ev.What {
-	case Missed:
-		return ""
+	case Missed, Emptied:
+		return "" // what has gone was noted by the event before
 	case Created:
 		c.created(ev.Key, s.residency.knownAbsent(ev.Key), old)
 		return ""
@@ -49,11 +47,6 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 		c.gone(ev.Key, ev.What == Expired)
 		return ""
 	case Deleted:
-		if emptied == (emptying{ev.Key, ev.Unit}) && c.isStub(ev.Key) {
-			// The last element that was here has gone; the remote may have
-			// others. What has gone was noted by the event before.
-			return ""
-		}
 		c.completed(ev.Key)
 		m.Base = journal.Deleted
 	case Replaced:
@@ -69,7 +62,7 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 		}
 		if len(ev.Elements) == 0 {
 			s.touchAll(d, ev.Key, stat)
-			m.Base = journal.Whole
+			m.Base, m.Kind = journal.Whole, markKind(stat.Type)
 			break
 		}
 		// What is added after the remote's copy has expired must expire too.

@@ -28,6 +28,7 @@ type changes struct {
 	clean  []string // keys whose marks may go
 	sweep  chan struct{}
 
+	stubs   map[string]*stub
 	waiters []*waiter
 
 	met     bool  // what was here before has been copied
@@ -77,6 +78,7 @@ func newChanges() *changes {
 func (c *changes) clear() {
 	c.keys = make(map[string]*keyChanges)
 	c.order = list.New()
+	c.stubs = make(map[string]*stub)
 	c.queue, c.clean, c.bytes, c.dead, c.pending = nil, nil, 0, 0, 0
 	c.unread = true
 	for _, w := range c.waiters {
@@ -117,6 +119,10 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 	k.marked = true
 	if k.stub != nil {
 		k.stub.touch(m.Elements)
+		if m.Base == journal.Whole {
+			m.Elements = k.stub.elements() // they must outlive a crash
+			m.Kind = max(m.Kind, journal.Set)
+		}
 	}
 	c.put(k, m)
 	if c.bytes > c.limit {
@@ -251,6 +257,17 @@ func (c *changes) drop(lost bool, flights ...flight) {
 	c.tellWaiters()
 }
 
+// forget is told that a key does not travel.
+func (c *changes) forget(f flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.ended(f); k != nil {
+		c.setStub(k, nil)
+		c.finish(k, f.change)
+	}
+	c.tellWaiters()
+}
+
 // finish ends a change to k. The caller holds c.mu.
 func (c *changes) finish(k *keyChanges, ch *change) {
 	c.leave(ch)
@@ -305,13 +322,14 @@ func (c *changes) restack(k *keyChanges, older *change) {
 
 // hold keeps changes to key from flying until release, because its value is
 // being read: what is read must not arrive at the other side after what was
-// written later. It returns the change that flies already, if there is one.
-func (c *changes) hold(key string) *change {
+// written later. It returns the change that flies already, if there is one, and the
+// stub that key is, if it is one.
+func (c *changes) hold(key string) (flying *change, st *stub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.at(key)
 	k.held++
-	return k.flying
+	return k.flying, k.stub
 }
 
 func (c *changes) release(key string) {

@@ -172,6 +172,7 @@ const (
 	ExpirySet                 // given an expiry, or none
 	Deleted                   // by a command: somebody meant it
 	Evicted                   // nobody meant it
+	Emptied                   // by a command, and the remote may have elements that were not here
 	Expired                   // its time had come
 	Missed                    // read, and not found
 )

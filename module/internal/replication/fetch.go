@@ -23,13 +23,26 @@ type value struct {
 	err      error     // the value could not be had; others could
 }
 
+// expect makes v, which the remote does not have, what it will have when m has
+// arrived there.
+func (v *value) expect(m journal.Mark) {
+	for _, element := range m.Elements {
+		if element.Present {
+			v.kind = kindOf(m.Kind)
+		}
+	}
+	if m.HasExpiry && m.ExpireAt != 0 {
+		v.expireAt = time.UnixMilli(m.ExpireAt)
+	}
+}
+
 // overlay puts states that are on their way to the remote on top of v, which was
 // read before they have arrived.
 func (v *value) overlay(m journal.Mark) {
 	if m.Base == journal.Deleted {
 		v.items = nil
 	}
-	if len(m.Elements) == 0 || (m.Kind == journal.Set) != (v.kind.width == 1) {
+	if len(m.Elements) == 0 || kindOf(m.Kind) != v.kind {
 		return
 	}
 	width := v.kind.width

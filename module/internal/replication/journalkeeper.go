@@ -60,6 +60,9 @@ func (s *session) readJournal() bool {
 		for i := 0; i+1 < len(page); i += 2 {
 			if page[i] != metHere {
 				s.changes.recovered(page[i], page[i+1])
+				if s.changes.isStub(page[i]) {
+					s.touchAll(d, page[i], d.Stat(page[i]))
+				}
 			}
 		}
 		cursor = next

@@ -1,6 +1,9 @@
 package replication
 
-import "github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+import (
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+)
 
 // A kind is a type of value that travels element by element.
 type kind struct {
@@ -18,6 +21,28 @@ type kind struct {
 var kinds = map[string]*kind{
 	"set":  {name: "set", all: "SMEMBERS", page: "SSCAN", count: "SCARD", add: "SADD", remove: "SREM", width: 1},
 	"hash": {name: "hash", all: "HGETALL", page: "HSCAN", count: "HLEN", add: "HSET", remove: "HDEL", width: 2},
+}
+
+// kindOf is the kind whose elements a mark holds; nil: it holds none.
+func kindOf(k journal.Kind) *kind {
+	switch k {
+	case journal.Set:
+		return kinds["set"]
+	case journal.Hash:
+		return kinds["hash"]
+	}
+	return nil
+}
+
+// markKind is the kind of mark for a type of value.
+func markKind(typ string) journal.Kind {
+	switch typ {
+	case "set":
+		return journal.Set
+	case "hash":
+		return journal.Hash
+	}
+	return journal.NoKind
 }
 
 const typeNone = "none"

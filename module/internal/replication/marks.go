@@ -20,7 +20,8 @@ func (c *changes) take(k *keyChanges, text string) {
 	}
 	c.number = max(c.number, m.Seq)
 	if m.Partial {
-		k.stub = newStub()
+		c.setStub(k, newStub())
+		k.stub.asked = true
 		k.stub.touch(m.Elements)
 	}
 	if m.Empty() {
@@ -101,7 +102,7 @@ func (c *changes) gone(key string, expired bool) {
 	if k == nil {
 		return
 	}
-	k.stub = nil
+	c.setStub(k, nil)
 	switch {
 	case expired && (k.next != nil || k.flying != nil):
 		c.number++
@@ -123,7 +124,7 @@ func (c *changes) flushed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
-		k.stub = nil
+		c.setStub(k, nil)
 		c.cleaned(k)
 	}
 }

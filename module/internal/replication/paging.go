@@ -83,7 +83,7 @@ func (one *watch) broken() bool {
 }
 
 func (w *pageWatch) keyEvent(event KeyEvent, key string) {
-	if event != Deleted && event != Replaced && event != Evicted && event != Expired {
+	if event != Deleted && event != Replaced && event != Evicted && event != Expired && event != Emptied {
 		return
 	}
 	w.mu.Lock()

@@ -19,34 +19,40 @@ var errTooManyMisses = errors.New("too many missed keys wait to be fetched; this
 type misses struct {
 	wake chan struct{} // holds one token while there are keys
 
-	mu   sync.Mutex
-	keys []string
+	mu    sync.Mutex
+	queue []miss
+}
+
+// A miss is a key that is to be fetched, and the number of the fetch.
+type miss struct {
+	key   string
+	fetch int
 }
 
 func newMisses() *misses { return &misses{wake: make(chan struct{}, 1)} }
 
 // add reports false if there is no room.
-func (m *misses) add(key string) bool {
+func (m *misses) add(one miss) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.keys) >= maxMisses {
+	if len(m.queue) >= maxMisses {
 		return false
 	}
-	m.keys = append(m.keys, key)
+	m.queue = append(m.queue, one)
 	signal(m.wake)
 	return true
 }
 
-// take takes some of the keys.
-func (m *misses) take(most int) []string {
+// take takes some of them.
+func (m *misses) take(most int) []miss {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := min(most, len(m.keys))
-	keys := m.keys[:n:n]
-	if m.keys = m.keys[n:]; len(m.keys) > 0 {
+	n := min(most, len(m.queue))
+	some := m.queue[:n:n]
+	if m.queue = m.queue[n:]; len(m.queue) > 0 {
 		signal(m.wake)
 	}
-	return keys
+	return some
 }
 
 // signal puts a token into a channel that holds one.
@@ -63,26 +69,39 @@ func (s *session) missed(key string) {
 	if s.tuning.Load().ReadThrough == ReadOff || !s.link.up() {
 		return
 	}
-	ask, knownAbsent := s.residency.missed(key)
+	m, ask, knownAbsent := s.residency.missed(key)
 	if knownAbsent {
 		s.count.absentHits.Add(1)
 	}
 	if !ask {
 		return
 	}
-	if !s.misses.add(key) {
-		s.residency.settle(key, absence{}) // the next read will ask again
+	if !s.misses.add(m) {
+		s.residency.settle(m, absence{}) // the next read will ask again
 		s.count.fail(keyError("fetch", key, errTooManyMisses))
 	}
 }
 
 // wantRest fetches what the remote has of a key that is here in part.
 func (s *session) wantRest(key string) {
-	if ask, _ := s.residency.missed(key); !ask {
+	if s.tuning.Load().ReadThrough == ReadOff {
 		return
 	}
-	if !s.misses.add(key) {
-		s.residency.settle(key, absence{})
+	if m, ask, _ := s.residency.missed(key); ask && !s.misses.add(m) {
+		s.residency.settle(m, absence{})
+	}
+}
+
+// completeStubs fetches what the remote has of keys that are here in part, until it
+// is here.
+func (s *session) completeStubs() {
+	for pause(s.ctx, stubRetry) == nil {
+		if s.tuning.Load().ReadThrough == ReadOff || !s.link.up() {
+			continue
+		}
+		for _, key := range s.changes.incomplete(time.Now()) {
+			s.wantRest(key)
+		}
 	}
 }
 
@@ -98,17 +117,19 @@ func (s *session) fetchMisses() {
 	}
 }
 
-func (s *session) bringBack(keys []string) {
+func (s *session) bringBack(misses []miss) {
 	// What is sent while we read may or may not be in what we read.
-	flying := make(map[string]*change, len(keys))
-	for _, key := range keys {
-		flying[key] = s.changes.hold(key)
+	flying, stubs := make([]*change, len(misses)), make([]*stub, len(misses))
+	keys := make([]string, len(misses))
+	for i, m := range misses {
+		keys[i] = m.key
+		flying[i], stubs[i] = s.changes.hold(m.key)
 	}
 	// Whatever happens, nobody must find a key "on its way" for ever.
 	defer func() {
-		for _, key := range keys {
-			s.residency.settle(key, absence{})
-			s.changes.release(key)
+		for _, m := range misses {
+			s.residency.settle(m, absence{})
+			s.changes.release(m.key)
 		}
 	}()
 	values, err := s.fetch(s.ctx, keys)
@@ -116,23 +137,30 @@ func (s *session) bringBack(keys []string) {
 		s.fail("missed keys could not be fetched", err)
 		return
 	}
-	for _, v := range values {
+	for i, v := range values {
+		m := misses[i]
 		until := time.Now().Add(s.tuning.Load().AbsentTTL)
+		if v.err == nil && v.kind == nil {
+			v.expect(s.changes.onItsWay(v.key, flying[i]))
+		}
 		switch {
 		case v.err == nil && v.kind == nil:
-			s.residency.settle(v.key, absence{state: absent, until: until})
+			s.residency.settle(m, absence{state: absent, until: until})
+			s.alone(v.key, stubs[i])
 			continue
 		case v.err == nil:
-			wanted := func() bool { return s.residency.fetching(v.key) && s.travels(v.key) }
+			wanted := func() bool { return s.residency.fetching(m) && s.travels(v.key) }
 			var installed bool
-			if installed, v.err = s.restore(s.ctx, v, flying[v.key], wanted); installed {
+			if installed, v.err = s.restore(s.ctx, v, flying[i], wanted); installed {
 				s.count.fetched.Add(1)
-				s.completed(v.key)
+				if v.key == s.config.sponsorsKey() {
+					s.sponsors.refresh()
+				}
 			}
 		}
 		if v.err != nil {
 			s.fail("a missed key could not be brought back; it is left alone for a while", v.err)
-			s.residency.settle(v.key, absence{state: failed, until: until})
+			s.residency.settle(m, absence{state: failed, until: until})
 		}
 	}
 }

@@ -14,6 +14,7 @@ type residency struct {
 	deleted *deletions
 
 	mu    sync.Mutex
+	fetch int // the last that was begun
 	keys  map[string]absence
 	quiet int // how many of keys are absent or failed
 }
@@ -22,6 +23,7 @@ type residency struct {
 type absence struct {
 	state absenceState
 	until time.Time // for absent and failed
+	fetch int       // for fetching: which fetch it is
 }
 
 type absenceState int
@@ -83,7 +85,7 @@ func (r *residency) changed(event KeyEvent, key string, replicated bool) {
 		r.deleted.forget(key)
 		r.set(key, absence{}) // what is on its way is older
 	case Created, ExpirySet:
-	case Written, Evicted, Expired:
+	case Written, Evicted, Expired, Emptied:
 		if event == Written {
 			r.deleted.forget(key)
 		}
@@ -96,18 +98,19 @@ func (r *residency) changed(event KeyEvent, key string, replicated bool) {
 // missed tells whether there is a point in asking the remote for key, and if not,
 // whether that is because it is known to be absent. If there is, the key is
 // fetching from now on, until settle.
-func (r *residency) missed(key string) (ask, knownAbsent bool) {
+func (r *residency) missed(key string) (m miss, ask, knownAbsent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.keys[key]
 	switch {
 	case known.state == fetching || r.deleted.has(key):
-		return false, false
+		return miss{}, false, false
 	case known.state != unknown && time.Now().Before(known.until):
-		return false, known.state == absent
+		return miss{}, false, known.state == absent
 	}
-	r.set(key, absence{state: fetching})
-	return true, false
+	r.fetch++
+	r.set(key, absence{state: fetching, fetch: r.fetch})
+	return miss{key, r.fetch}, true, false
 }
 
 // knownAbsent reports whether it is certain that the remote does not have key.
@@ -118,18 +121,19 @@ func (r *residency) knownAbsent(key string) bool {
 	return r.deleted.has(key) || known.state == absent && time.Now().Before(known.until)
 }
 
-// fetching reports whether key is still to be brought back.
-func (r *residency) fetching(key string) bool {
+// fetching reports whether what m fetches is still to be brought back.
+func (r *residency) fetching(m miss) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.keys[key].state == fetching
+	known := r.keys[m.key]
+	return known.state == fetching && known.fetch == m.fetch
 }
 
 // settle notes how a fetch has ended, unless something else has ended it before.
-func (r *residency) settle(key string, now absence) {
+func (r *residency) settle(m miss, now absence) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.keys[key].state == fetching {
-		r.set(key, now)
+	if known := r.keys[m.key]; known.state == fetching && known.fetch == m.fetch {
+		r.set(m.key, now)
 	}
 }

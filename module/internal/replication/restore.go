@@ -79,6 +79,8 @@ func (r *restoration) step(d Data) (done bool, err error) {
 	switch {
 	case !r.wanted(), here.Type != typeNone && here.Type != v.kind.name:
 		return true, r.drop(d) // what people have written here is newer
+	case here.Type != typeNone && r.session.config.WriteBehind && !r.session.changes.isStub(v.key):
+		return true, r.drop(d) // all of it is here, and what is missing was removed
 	case len(v.items) == 0:
 		return true, r.drop(d) // all of it has been removed here
 	case here.Type != typeNone:
@@ -130,8 +132,14 @@ func (r *restoration) mergeSome(d Data) (done bool, err error) {
 	if r.merged += n; r.merged < len(r.value.items) {
 		return false, nil
 	}
-	r.installed = true
+	r.complete()
 	return true, r.drop(d)
+}
+
+// complete notes that all of the value is here.
+func (r *restoration) complete() {
+	r.installed = true
+	r.session.changes.completed(r.value.key)
 }
 
 // foreign drops the elements of items of which this server knows better than the
@@ -150,7 +158,7 @@ func (r *restoration) foreign(items []string) []string {
 // finish gives the key, which was not here before, its expiry. A stage has one
 // of its own.
 func (r *restoration) finish(d Data) error {
-	r.installed = true
+	r.complete()
 	if at := r.value.expireAt; !at.IsZero() {
 		return write(d, "PEXPIREAT", r.value.key, strconv.FormatInt(at.UnixMilli(), 10))
 	}

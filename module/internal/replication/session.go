@@ -68,6 +68,7 @@ func openSession(e *Engine, c Config) *session {
 			s.forever("contact", s.meetRemote)
 			s.forever("journal", s.keepJournal)
 			s.forever("large", s.sendLargeChanges)
+			s.forever("stubs", s.completeStubs)
 			for range senders {
 				s.forever("send", s.sendChanges)
 			}
@@ -129,6 +130,11 @@ func (s *session) fail(message string, err error) {
 }
 
 func (s *session) keyEvent(ev Event, d Data) (mark string) {
+	emptied := s.emptied
+	s.emptied = emptying{}
+	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.isStub(ev.Key) {
+		ev.What = Emptied
+	}
 	s.paging.keyEvent(ev.What, ev.Key)
 	if ev.Key == s.config.sponsorsKey() {
 		mark = s.capture(ev, d)

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"time"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 )
 
@@ -11,11 +13,30 @@ type stub struct {
 	// of no others, the local server knows the truth.
 	touched map[string]struct{}
 	asked   bool // the remote was asked whether it has the key
+
+	tries int       // how often the rest was asked for
+	next  time.Time // when it may be asked for again
 }
 
 // maxTouched bounds a stub. One that has more touched elements forgets that those
 // beyond were removed here.
 const maxTouched = 10_000
+
+// How often the rest of a stub is asked for: at first, and at last.
+const (
+	stubRetry    = 200 * time.Millisecond
+	stubRetryMax = time.Minute
+)
+
+// setStub makes k a stub, or ends that. The caller holds c.mu.
+func (c *changes) setStub(k *keyChanges, st *stub) {
+	k.stub = st
+	if st == nil {
+		delete(c.stubs, k.key)
+	} else {
+		c.stubs[k.key] = st
+	}
+}
 
 // created is told that key has come to be, and whether it is certain that the
 // remote does not have it either.
@@ -26,27 +47,69 @@ func (c *changes) created(key string, complete bool, old func() string) {
 	if !k.read {
 		c.take(k, old())
 	}
+	// What is on its way was here before the key went away, and is not now.
+	sent := false
 	for _, ch := range k.stack() {
 		if ch.Base != journal.Keep {
-			complete = ch.Base == journal.Deleted // a whole value has been lost since
+			complete, sent = ch.Base == journal.Deleted, ch.Base == journal.Whole
 		}
+		sent = sent || len(ch.Elements) > 0
 	}
-	if !complete {
-		k.stub = newStub()
+	if complete && !sent || k.stub != nil {
+		return
 	}
+	c.setStub(k, newStub())
+	k.stub.asked = sent // the remote will have the key, whatever it says now
 }
 
-// completed is told that the local server has all of key.
+// completed is told that the local server has all of key. The caller has the data
+// set to itself.
 func (c *changes) completed(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := c.keys[key]; k != nil && k.stub != nil {
-		k.stub = nil
+		c.setStub(k, nil)
 		c.cleaned(k)
 	}
 }
 
+// alone is told that the remote has nothing of key that does not come from here: if
+// st is still what is known of it, it is no stub any more.
+func (c *changes) alone(key string, st *stub) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.keys[key]; k != nil && st != nil && k.stub == st {
+		c.setStub(k, nil)
+		c.cleaned(k)
+	}
+}
+
+// incomplete are the stubs whose rest may be asked for now, and notes that it is.
+func (c *changes) incomplete(now time.Time) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var keys []string
+	for key, st := range c.stubs {
+		if !st.asked || now.Before(st.next) {
+			continue
+		}
+		st.next = now.Add(min(stubRetry<<min(st.tries, 16), stubRetryMax))
+		st.tries++
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 func newStub() *stub { return &stub{touched: make(map[string]struct{})} }
+
+// elements are the touched ones, as a mark holds them.
+func (s *stub) elements() map[string]journal.Element {
+	m := make(map[string]journal.Element, len(s.touched))
+	for name := range s.touched {
+		m[name] = journal.Element{}
+	}
+	return m
+}
 
 // touch notes elements that were written or removed here.
 func (s *stub) touch(elements map[string]journal.Element) {
@@ -94,26 +157,27 @@ func (c *changes) touched(key string) (names []string, ok bool) {
 	return names, true
 }
 
-// unasked reports whether key is a stub of which the remote has not answered yet
-// whether it has the key.
-func (c *changes) unasked(key string) bool {
+// unasked is the stub that key is, if the remote has not answered yet whether it has
+// the key; else nil.
+func (c *changes) unasked(key string) *stub {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.keys[key]
-	return k != nil && k.stub != nil && !k.stub.asked
+	if k == nil || k.stub == nil || k.stub.asked {
+		return nil
+	}
+	return k.stub
 }
 
-// asked is told that the remote has key, beside what may have come from here.
-func (c *changes) asked(key string) {
+// asked is told that the remote has the key of st, perhaps from here.
+func (c *changes) asked(st *stub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.keys[key]; k != nil && k.stub != nil {
-		k.stub.asked = true
-	}
+	st.asked = true
 }
 
-// knows reports whether the local server knows better than the remote what became
-// of an element of key: it is on its way, or was written or removed in a stub.
+// knows reports whether the local server, which has key, knows better than the
+// remote what became of an element.
 func (c *changes) knows(key, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,14 +185,15 @@ func (c *changes) knows(key, name string) bool {
 	if k == nil {
 		return false
 	}
+	if k.stub != nil {
+		// What else is on its way was here before the key went away.
+		_, ok := k.stub.touched[name]
+		return ok
+	}
 	for _, ch := range k.stack() {
 		if _, ok := ch.Elements[name]; ok {
 			return true
 		}
-	}
-	if k.stub != nil {
-		_, ok := k.stub.touched[name]
-		return ok
 	}
 	return false
 }

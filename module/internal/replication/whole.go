@@ -183,7 +183,7 @@ func (s *session) sendLarge(l *letter) error {
 		items := p.take()
 		var post commandsOfLetters
 		if target == "" {
-			if s.changes.unasked(l.key) {
+			if l.of = s.changes.unasked(l.key); l.of != nil {
 				l.exists = remote.NewCommand("EXISTS", l.key)
 				post.append(l.exists, l)
 			}

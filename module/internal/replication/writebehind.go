@@ -100,7 +100,7 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 		case s.travels(f.key):
 			letters = append(letters, &letter{flight: f})
 		case known:
-			s.changes.drop(false, f) // they are no sponsor
+			s.changes.forget(f) // they are no sponsor
 		default:
 			s.changes.park(f)
 			if s.sponsors.isKnown() {
@@ -142,8 +142,9 @@ func (s *session) travels(key string) bool {
 // A letter is a change on its way, and what the remote says to it.
 type letter struct {
 	flight
-	whole   *wholeValue // to be sent in place of the elements
-	exists  *remote.Command
+	whole   *wholeValue     // to be sent in place of the elements
+	exists  *remote.Command // whether the remote has the key; nil: not asked
+	of      *stub           // that it was asked for
 	refused error
 }
 
@@ -191,9 +192,9 @@ func (s *session) delivered(l *letter) error {
 	}
 	if l.exists != nil {
 		if n, err := l.exists.Int64(); err == nil && n == 0 {
-			s.completed(l.key)
-		} else if s.tuning.Load().ReadThrough != ReadOff {
-			s.changes.asked(l.key)
+			s.alone(l.key, l.of)
+		} else {
+			s.changes.asked(l.of)
 			s.wantRest(l.key)
 		}
 	}
@@ -206,9 +207,9 @@ func (s *session) delivered(l *letter) error {
 	return nil
 }
 
-// completed is told that this server has all of key.
-func (s *session) completed(key string) {
-	s.changes.completed(key)
+// alone is told that the remote has nothing of key that does not come from here.
+func (s *session) alone(key string, st *stub) {
+	s.changes.alone(key, st)
 	if key == s.config.sponsorsKey() {
 		s.sponsors.refresh()
 	}
@@ -243,19 +244,12 @@ func (s *session) write(l *letter) []*remote.Command {
 	var cmds []*remote.Command
 	if l.Base == journal.Deleted {
 		cmds = append(cmds, remote.NewCommand("UNLINK", l.key))
-	} else if s.changes.unasked(l.key) {
+	} else if l.of = s.changes.unasked(l.key); l.of != nil {
 		l.exists = remote.NewCommand("EXISTS", l.key)
 		cmds = append(cmds, l.exists)
 	}
 	if l.whole != nil {
 		return append(cmds, l.whole.commands(l.key)...)
-	}
-	var k *kind
-	switch l.Kind {
-	case journal.Set:
-		k = kinds["set"]
-	case journal.Hash:
-		k = kinds["hash"]
 	}
 	var add, remove []string
 	for name, element := range l.Elements {
@@ -268,7 +262,7 @@ func (s *session) write(l *letter) []*remote.Command {
 			add = append(add, name)
 		}
 	}
-	if k != nil {
+	if k := kindOf(l.Kind); k != nil {
 		cmds = append(cmds, k.adds(l.key, add)...)
 		cmds = append(cmds, k.removes(l.key, remove)...)
 	}
