@@ -33,8 +33,8 @@ type localServer struct {
 	events  net.Conn
 	pushes  *bufio.Reader
 	unit    uint64 // of the last command
-	between func() // if not nil, is called before each Do while nobody has the data set
-	after   func() // if not nil, is called after each Do, before anybody else
+	between func() // see beforeEach
+	after   func() // see afterEach
 	broken  error
 }
 
@@ -65,8 +65,11 @@ func dial(t *testing.T, server *redistest.Server) (net.Conn, *bufio.Reader) {
 }
 
 func (l *localServer) Do(f func(replication.Data)) error {
-	if l.between != nil {
-		l.between()
+	l.mu.Lock()
+	between := l.between
+	l.mu.Unlock()
+	if between != nil {
+		between()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,6 +78,20 @@ func (l *localServer) Do(f func(replication.Data)) error {
 		l.after()
 	}
 	return l.broken
+}
+
+// beforeEach has f called before each Do, while nobody has the data set, and
+// afterEach after each, before anybody else has it.
+func (l *localServer) beforeEach(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.between = f
+}
+
+func (l *localServer) afterEach(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after = f
 }
 
 // client runs a command as a client would, and returns its reply.

@@ -111,7 +111,7 @@ func TestFetchIsWholeOrNot(t *testing.T) {
 	p := newPair(t, nil)
 	p.sponsors(t, "7")
 	p.addRemote(t, key, nodes(members))
-	p.local.after = func() { // nobody else has the data set
+	p.local.afterEach(func() { // nobody else has the data set
 		reply, err := p.local.run(untold, "SCARD", key)
 		if err == nil && reply != ":0\r\n" && reply != fmt.Sprintf(":%d\r\n", members) {
 			err = fmt.Errorf("a part of %s is here: SCARD says %q", key, reply)
@@ -119,7 +119,7 @@ func TestFetchIsWholeOrNot(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	}
+	})
 	_, before := p.proxy.Forwarded()
 	p.wantLocalSet(t, key, nodes(members))
 	_, after := p.proxy.Forwarded()

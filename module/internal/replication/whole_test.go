@@ -49,14 +49,14 @@ func TestTypeChangesBetweenPages(t *testing.T) {
 	p.add(t, "user:7:mnodes", nodes(50000))
 	p.add(t, "user:8:mnodes", nodes(3))
 	calls := 0
-	p.local.between = func() {
+	p.local.beforeEach(func() {
 		if p.engine.Status().SyncTotal == 0 {
 			return
 		}
 		if calls++; calls == 8 {
 			_, _ = p.local.client("SET", "user:7:mnodes", "another type")
 		}
-	}
+	})
 	p.engine.Configure(p.config)
 	run, _, _ := p.engine.Sync(replication.SyncRequest{})
 	got, err := run.Wait()
@@ -71,7 +71,7 @@ func TestR4_LossDuringAMerge(t *testing.T) {
 	p.sponsors(t, "7")
 	p.addRemote(t, key, nodes(20000))
 	written, lost := false, false
-	p.local.between = func() {
+	p.local.beforeEach(func() {
 		p.local.mu.Lock()
 		n, _ := p.local.run(untold, "SCARD", key)
 		stage, _ := p.local.run(untold, "EXISTS", "sponsor:stage:{"+key+"}")
@@ -84,7 +84,7 @@ func TestR4_LossDuringAMerge(t *testing.T) {
 			lost = true
 			p.local.lose(t, key)
 		}
-	}
+	})
 	p.local.must(t, "SMEMBERS", key)
 	redistest.Eventually(t, soon, func() error {
 		if p.engine.Status().Fetched == 0 {
