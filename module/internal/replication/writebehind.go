@@ -82,7 +82,8 @@ func (s *session) rest(pauses *backoff.ExponentialBackOff, err error) {
 	if s.link.up() {
 		s.fail("changes could not be sent; trying again", err)
 	}
-	_ = pause(s.ctx, pauses.NextBackOff())
+	time.Sleep(sendRest) // also at the end of a session: the next one goes on at once
+	_ = pause(s.ctx, pauses.NextBackOff()-sendRest)
 }
 
 // send sends changes, and tells of each how it has ended. An error means that those
