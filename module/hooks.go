@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
@@ -49,7 +48,7 @@ func (m *sponsor) writeMarks(ctx redismodule.Context) {
 func (m *sponsor) unitEnd(ctx redismodule.Context) {
 	m.unitEndAsked = false
 	args := make([]string, 0, 1+2*len(m.marks))
-	args = append(args, journal.Key)
+	args = append(args, replication.JournalKey)
 	for key, mark := range m.marks {
 		args = append(args, key, mark)
 	}
@@ -108,54 +107,54 @@ func expires(event redismodule.KeyEvent) bool {
 
 // elementsOf are the states of the elements that the event's command has changed,
 // or nil if its arguments do not tell.
-func elementsOf(d data, event redismodule.KeyEvent) (journal.Kind, map[string]journal.Element) {
+func elementsOf(d data, event redismodule.KeyEvent) (replication.Kind, map[string]replication.Element) {
 	args := event.Args
 	if len(args) < 3 {
-		return journal.NoKind, nil
+		return replication.NoKind, nil
 	}
 	name := strings.ToLower(args[0])
 	if name == "smove" && len(args) == 4 {
 		switch {
 		case event.Event == "srem" && event.Key == args[1]:
-			return journal.Set, elements(args[3:], false)
+			return replication.Set, elements(args[3:], false)
 		case event.Event == "sadd" && event.Key == args[2]:
-			return journal.Set, elements(args[3:], true)
+			return replication.Set, elements(args[3:], true)
 		}
-		return journal.NoKind, nil
+		return replication.NoKind, nil
 	}
 	if telling[name] != event.Event || event.Key != args[1] {
-		return journal.NoKind, nil
+		return replication.NoKind, nil
 	}
 	switch name {
 	case "sadd", "srem":
-		return journal.Set, elements(args[2:], name == "sadd")
+		return replication.Set, elements(args[2:], name == "sadd")
 	case "hdel":
-		return journal.Hash, elements(args[2:], false)
+		return replication.Hash, elements(args[2:], false)
 	case "hincrby", "hincrbyfloat":
 		reply, err := d.Read("HGET", event.Key, args[2])
 		if err != nil {
-			return journal.NoKind, nil
+			return replication.NoKind, nil
 		}
 		value, ok, err := resp.Bulk(reply)
 		if !ok || err != nil {
-			return journal.NoKind, nil
+			return replication.NoKind, nil
 		}
-		return journal.Hash, map[string]journal.Element{args[2]: {Present: true, Value: value}}
+		return replication.Hash, map[string]replication.Element{args[2]: {Present: true, Value: value}}
 	}
-	fields := make(map[string]journal.Element, len(args)/2)
+	fields := make(map[string]replication.Element, len(args)/2)
 	for pair := range slices.Chunk(args[2:], 2) {
 		if len(pair) < 2 {
-			return journal.NoKind, nil
+			return replication.NoKind, nil
 		}
-		fields[pair[0]] = journal.Element{Present: true, Value: pair[1]}
+		fields[pair[0]] = replication.Element{Present: true, Value: pair[1]}
 	}
-	return journal.Hash, fields
+	return replication.Hash, fields
 }
 
-func elements(names []string, present bool) map[string]journal.Element {
-	m := make(map[string]journal.Element, len(names))
+func elements(names []string, present bool) map[string]replication.Element {
+	m := make(map[string]replication.Element, len(names))
 	for _, name := range names {
-		m[name] = journal.Element{Present: present}
+		m[name] = replication.Element{Present: present}
 	}
 	return m
 }

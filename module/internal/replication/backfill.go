@@ -123,7 +123,8 @@ type reader struct {
 
 func (r *reader) step(d Data) (done bool, err error) {
 	if r.large != nil {
-		return false, r.readPage(d)
+		r.readPage(d)
+		return false, nil
 	}
 	if len(r.keys) == 0 {
 		return true, nil
@@ -173,14 +174,14 @@ func (r *reader) readKey(d Data, next planned) error {
 	return nil
 }
 
-func (r *reader) readPage(d Data) error {
+func (r *reader) readPage(d Data) {
 	c := r.large
 	stat := d.Stat(c.key)
 	done, err := r.pager.read(d, stat)
 	items := r.pager.take()
 	if err == nil && !done && stat.Type == c.kind.name {
 		r.chunks = append(r.chunks, chunk{of: c, items: items})
-		return nil
+		return
 	}
 	last := chunk{of: c, items: items, last: true, expireAt: expireAt(stat)}
 	switch {
@@ -192,7 +193,6 @@ func (r *reader) readPage(d Data) error {
 	r.chunks = append(r.chunks, last)
 	r.session.paging.end(r.watch)
 	r.large = nil
-	return nil
 }
 
 func expireAt(stat Stat) int64 {

@@ -5,6 +5,22 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
+// Kind is a type of value whose elements an Event can name.
+type Kind = journal.Kind
+
+// Element is the state of a member of a set, or of a field of a hash.
+type Element = journal.Element
+
+// Kinds. NoKind: no elements are named.
+const (
+	NoKind = journal.NoKind
+	Set    = journal.Set
+	Hash   = journal.Hash
+)
+
+// JournalKey is the hash of the marks.
+const JournalKey = journal.Key
+
 // An Event is what has happened to a key.
 type Event struct {
 	What KeyEvent
@@ -13,8 +29,8 @@ type Event struct {
 	// Elements are the states of the elements that were written or removed,
 	// Kind the type that they belong to. Without them, Written means that
 	// anything may have changed.
-	Kind     journal.Kind
-	Elements map[string]journal.Element
+	Kind     Kind
+	Elements map[string]Element
 
 	// Unit is the same for all events of one command.
 	Unit uint64

@@ -179,7 +179,7 @@ const (
 
 // KeyEvent is told of each event of a key with one of Config.KeyPrefixes, and
 // returns the mark that the journal has to hold for the key from now on; if it is
-// not empty, write it into the hash journal.Key, in the same transaction as what
+// not empty, write it into the hash JournalKey, in the same transaction as what
 // has happened. d is the data set at this moment. KeyEvent never waits.
 func (e *Engine) KeyEvent(ev Event, d Data) (mark string) {
 	s := e.current()

@@ -47,6 +47,9 @@ func inSlices(ctx context.Context, local Local, step func(Data) (done bool, err 
 	}
 }
 
+// rest waits for d, whatever happens.
+func rest(d time.Duration) { <-time.After(d) }
+
 // pause waits for d, or for ctx to end, which is an error.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

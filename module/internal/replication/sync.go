@@ -198,7 +198,7 @@ func (s *session) newRun(request SyncRequest) *SyncRun {
 // endRun ends a run, which may have worked.
 func (s *session) endRun(run *SyncRun, err error) {
 	if err != nil && !run.request.DryRun {
-		time.Sleep(sendRest) // as changes do, which may go on from here
+		rest(sendRest) // as changes do, which may go on from here
 	}
 	run.releaseAll()
 	if n := run.reports.Load(); n > reportsLogged {

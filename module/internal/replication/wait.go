@@ -7,18 +7,18 @@ import (
 
 var errNoWriteBehind = errors.New("changes are not sent: set sponsor.write-behind yes")
 
-// following is the session that sends changes, or why there is none.
-func (e *Engine) following() (*session, error) {
+// following is why changes are not sent, or nil.
+func (e *Engine) following() error {
 	s, err := e.open()
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case s.config.Remote.Host == "":
-		return nil, ErrNoRemote
+		return ErrNoRemote
 	case !s.config.WriteBehind:
-		return nil, errNoWriteBehind
+		return errNoWriteBehind
 	}
-	return s, nil
+	return nil
 }
 
 // A Waiting waits for the changes that were made before it began.
@@ -30,7 +30,7 @@ type Waiting struct {
 // Wait begins to wait until the remote has acknowledged every change made up to
 // now. It does not wait itself. Call it on the server's main thread.
 func (e *Engine) Wait() (Waiting, error) {
-	if _, err := e.following(); err != nil {
+	if err := e.following(); err != nil {
 		return Waiting{}, err
 	}
 	return Waiting{e.changes, e.changes.wait()}, nil
@@ -63,7 +63,7 @@ func (e *Engine) DeadLetters() []DeadLetter { return e.changes.deadLetters() }
 // Retry sends dead letters of keys again, of all keys if none are named, and
 // returns how many. If the local server has the key, all of it is sent.
 func (e *Engine) Retry(keys []string) (int, error) {
-	if _, err := e.following(); err != nil {
+	if err := e.following(); err != nil {
 		return 0, err
 	}
 	return e.changes.retry(keys), nil

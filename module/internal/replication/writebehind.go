@@ -82,7 +82,7 @@ func (s *session) rest(pauses *backoff.ExponentialBackOff, err error) {
 	if s.link.up() {
 		s.fail("changes could not be sent; trying again", err)
 	}
-	time.Sleep(sendRest) // also at the end of a session: the next one goes on at once
+	rest(sendRest) // also at the end of a session: the next one goes on at once
 	_ = pause(s.ctx, pauses.NextBackOff()-sendRest)
 }
 
@@ -235,7 +235,7 @@ func (s *session) welcome(l *letter) error {
 	}
 	_, err := s.copyBy(SyncRequest{Owners: owners})
 	if errors.As(err, new(*notSponsorsError)) {
-		return nil // they have left again
+		err = nil // they have left again
 	}
 	return err
 }
