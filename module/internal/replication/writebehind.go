@@ -189,7 +189,7 @@ func (s *session) delivered(l *letter) error {
 	if l.refused != nil {
 		s.fail("the remote has refused a change; SPONSOR.ERRORS lists it", l.refused)
 		s.changes.die(l.flight, l.refused)
-		return nil
+		return nil //nolint:nilerr // it has been told
 	}
 	if l.exists != nil {
 		if n, err := l.exists.Int64(); err == nil && n == 0 {
