@@ -39,7 +39,7 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 func (m *sponsor) writeMarks(ctx redismodule.Context) {
 	if len(m.marks) > 0 && !m.unitEndAsked {
 		if m.unitEndAsked = ctx.AtUnitEnd(); !m.unitEndAsked {
-			m.unitEnd(ctx)
+			m.writeMarksNow(ctx)
 		}
 	}
 }
@@ -47,6 +47,18 @@ func (m *sponsor) writeMarks(ctx redismodule.Context) {
 // unitEnd writes the marks of a command that has ended.
 func (m *sponsor) unitEnd(ctx redismodule.Context) {
 	m.unitEndAsked = false
+	if redismodule.Paused() {
+		// The command was a transaction with CLIENT PAUSE in it. A write now
+		// would make Redis 8 propagate while it must not, and end itself.
+		// The marks are written when clients go on.
+		clear(m.marks)
+		m.engine.JournalLost()
+		return
+	}
+	m.writeMarksNow(ctx)
+}
+
+func (m *sponsor) writeMarksNow(ctx redismodule.Context) {
 	args := make([]string, 0, 1+2*len(m.marks))
 	args = append(args, replication.JournalKey)
 	for key, mark := range m.marks {
@@ -75,8 +87,10 @@ func meaningOf(event redismodule.KeyEvent) replication.KeyEvent {
 		return replication.Evicted
 	}
 	switch event.Event {
-	case "del", "rename_from", "move_from":
+	case "del":
 		return replication.Deleted
+	case "rename_from", "move_from":
+		return replication.MovedAway
 	case "expire", "persist":
 		return replication.ExpirySet
 	case "rename_to", "move_to", "copy_to", "restore", "set", "sortstore", "sinterstore", "sunionstore", "sdiffstore",

@@ -31,7 +31,12 @@ func (m *Mark) Encode() string { return m.encode(m.Elements, fits(m.Elements)) }
 // EncodeBoth is the encoding of m with a newer mark on top of it. It changes
 // neither.
 func EncodeBoth(m, newer *Mark) string {
-	if newer.Base == Keep && len(m.Elements)+len(newer.Elements) > maxElements {
+	if newer.Base != Keep {
+		both := *newer // what was before does not matter
+		both.Seq = max(m.Seq, newer.Seq)
+		return both.Encode()
+	}
+	if len(m.Elements)+len(newer.Elements) > maxElements {
 		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial}
 		return whole.Encode()
 	}

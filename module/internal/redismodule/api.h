@@ -32,6 +32,18 @@ typedef struct RedisModuleEvent {
     uint64_t dataver;
 } RedisModuleEvent;
 
+typedef struct RedisModuleFlushInfo {
+    uint64_t version;
+    int32_t sync;
+    int32_t dbnum;
+} RedisModuleFlushInfo;
+
+typedef struct RedisModuleSwapDbInfo {
+    uint64_t version;
+    int32_t dbnum_first;
+    int32_t dbnum_second;
+} RedisModuleSwapDbInfo;
+
 typedef struct {
     int version;
     size_t sizeof_historyentry;

@@ -119,6 +119,8 @@ int busy(void) {
            rm_AvoidReplicaTraffic();
 }
 
+int paused(void) { return rm_AvoidReplicaTraffic(); }
+
 // Blocked clients
 
 static int on_unblocked(RedisModuleCtx *ctx, RedisModuleString **argv,
@@ -325,7 +327,14 @@ int at_unit_end(RedisModuleCtx *ctx) {
 static void on_server_event(RedisModuleCtx *ctx, RedisModuleEvent event,
                             uint64_t subevent, void *data) {
     (void)ctx;
-    (void)data;
+    // Database 0 is ours, -1 means all.
+    if (event.id == RM_EVENT_FLUSHDB && data != NULL &&
+        ((RedisModuleFlushInfo *)data)->dbnum > 0)
+        return;
+    if (event.id == RM_EVENT_SWAPDB && data != NULL &&
+        ((RedisModuleSwapDbInfo *)data)->dbnum_first != 0 &&
+        ((RedisModuleSwapDbInfo *)data)->dbnum_second != 0)
+        return;
     go_server_event(event.id, subevent);
 }
 

@@ -139,6 +139,9 @@ int ask_for_turn(void);
 // paused, when Redis asserts that nothing is propagated.
 int busy(void);
 
+// Whether clients are paused: then nothing must be propagated.
+int paused(void);
+
 // Key events are reported for database 0 and keys that begin with one of the
 // prefixes. prefixes holds them one after the other; the memory is copied. The
 // caller holds the Redis lock.

@@ -169,6 +169,10 @@ func runTurn(ctx Context, _ []string) {
 	ctx.ReplySimple("OK")
 }
 
+// Paused reports whether clients are paused, so that nothing must be written. It is
+// the main thread's to ask.
+func Paused() bool { return C.paused() != 0 }
+
 // close makes Do answer ErrUnloading, now and from now on. It is called on the
 // main thread, so that nobody's f is running.
 func (m *MainThread) close() {

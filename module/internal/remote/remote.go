@@ -231,7 +231,7 @@ func refused(err error) bool {
 	}
 	// These speak of the connection or of the whole server, not of a key.
 	switch code, _, _ := strings.Cut(reply.Error(), " "); code {
-	case "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN":
+	case "NOAUTH", "WRONGPASS", "LOADING", "NOREPLICAS", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN":
 		return false
 	}
 	return true

@@ -54,8 +54,12 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 	old := func() string { return readMark(d, ev.Key) }
 	m := journal.Mark{Kind: ev.Kind, Elements: ev.Elements}
 	switch ev.What {
-	case Missed, Emptied:
-		return "" // what has gone was noted by the event before
+	case Missed:
+		return ""
+	case Emptied:
+		if len(ev.Elements) == 0 {
+			return "" // what has gone was noted by the event before
+		}
 	case Created:
 		c.created(ev.Key, s.residency.knownAbsent(ev.Key), old)
 		return ""

@@ -20,9 +20,10 @@ type changes struct {
 	queue []*keyChanges // that may fly
 	wake  chan struct{} // holds one token while the queue is not empty
 
-	number uint64 // the last that was given
-	bytes  int64  // of all elements
-	limit  int64  // of bytes; what comes beyond it is sent as whole keys
+	number  uint64 // the last that was given to a write
+	flights uint64 // the last that was given to a flight
+	bytes   int64  // of all elements
+	limit   int64  // of bytes; what comes beyond it is sent as whole keys
 
 	unread bool     // the journal may hold marks that were not read yet
 	clean  []string // keys whose marks may go
@@ -43,6 +44,7 @@ type keyChanges struct {
 	key    string
 	next   *change
 	flying *change
+	flight uint64 // the number of flying's flight
 	dead   *DeadLetter
 	held   int  // by how many its value is being read; then nothing flies
 	queued bool // is in the queue
@@ -54,12 +56,18 @@ type keyChanges struct {
 	pending bool // is counted as pending
 }
 
+// maxChange is how many bytes of elements a change may have: what is larger is sent
+// page by page, as a whole.
+const maxChange = 1 << 20
+
 // A change is a mark on its way.
 type change struct {
 	journal.Mark
 	first uint64    // number of its first write
 	since time.Time // of its first write
 	place *list.Element
+
+	size int64 // about how many bytes its elements take
 
 	// repair asks for the whole value, if the local server has it: the remote
 	// may have lost what it refused this change for.
@@ -118,6 +126,7 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 	m.Seq, m.Partial = c.number, k.stub != nil
 	k.marked = true
 	if k.stub != nil {
+		k.stub.kind = max(m.Kind, k.stub.kind)
 		k.stub.touch(m.Elements)
 		if m.Base == journal.Whole {
 			m.Elements = k.stub.elements() // they must outlive a crash
@@ -125,8 +134,8 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 		}
 	}
 	c.put(k, m)
-	if c.bytes > c.limit {
-		c.bytes += k.next.MakeWhole()
+	if len(k.next.Elements) > 0 && (c.bytes > c.limit || k.next.size > maxChange) {
+		c.grow(k.next, k.next.MakeWhole())
 	}
 	if k.flying == nil {
 		return k.next.Encode()
@@ -144,9 +153,15 @@ func (c *changes) put(k *keyChanges, m journal.Mark) {
 		}
 		c.place(k.next)
 	}
-	c.bytes += k.next.Add(m)
+	c.grow(k.next, k.next.Add(m))
 	c.enqueue(k)
 	c.count(k)
+}
+
+// grow notes that a change takes more memory, or less. The caller holds c.mu.
+func (c *changes) grow(ch *change, bytes int64) {
+	ch.size += bytes
+	c.bytes += bytes
 }
 
 // count counts k as pending, or not any more. The caller holds c.mu.
@@ -163,6 +178,10 @@ func (c *changes) count(k *keyChanges) {
 
 // place puts a change into the order. The caller holds c.mu.
 func (c *changes) place(ch *change) {
+	if c.unread {
+		ch.place = c.order.PushBack(ch) // allRead puts them in order
+		return
+	}
 	// Nearly always at the end.
 	for e := c.order.Back(); e != nil; e = e.Prev() {
 		if e.Value.(*change).first <= ch.first {
@@ -193,6 +212,7 @@ func (c *changes) enqueue(k *keyChanges) {
 type flight struct {
 	key string
 	*change
+	number uint64 // a change may fly more than once
 }
 
 // fly takes some changes that are to be sent, or none if there are none. The
@@ -210,8 +230,10 @@ func (c *changes) fly(most int, bytes int64) []flight {
 			continue // it will be queued again, or is forgotten
 		}
 		k.flying, k.next = k.next, nil
-		bytes -= k.flying.Size()
-		flights = append(flights, flight{k.key, k.flying})
+		bytes -= k.flying.size
+		c.flights++
+		k.flight = c.flights
+		flights = append(flights, flight{k.key, k.flying, k.flight})
 	}
 	if len(c.queue) > 0 {
 		signal(c.wake)
@@ -222,7 +244,7 @@ func (c *changes) fly(most int, bytes int64) []flight {
 // ended finds what f belongs to, unless that was forgotten. The caller holds c.mu.
 func (c *changes) ended(f flight) *keyChanges {
 	k := c.keys[f.key]
-	if k == nil || k.flying != f.change {
+	if k == nil || k.flying != f.change || k.flight != f.number {
 		return nil
 	}
 	k.flying = nil
@@ -271,7 +293,7 @@ func (c *changes) forget(f flight) {
 // finish ends a change to k. The caller holds c.mu.
 func (c *changes) finish(k *keyChanges, ch *change) {
 	c.leave(ch)
-	c.bytes -= ch.Size()
+	c.bytes -= ch.size
 	c.enqueue(k)
 	c.count(k)
 	c.cleaned(k)
@@ -314,7 +336,8 @@ func (c *changes) unpark() {
 // restack puts an older change under what is next for k. The caller holds c.mu.
 func (c *changes) restack(k *keyChanges, older *change) {
 	if newer := k.next; newer != nil {
-		c.bytes += older.Add(newer.Mark) - newer.Size()
+		c.bytes -= newer.size
+		c.grow(older, older.Add(newer.Mark))
 		c.leave(newer)
 	}
 	k.next = older
@@ -378,4 +401,16 @@ func (c *changes) setLimit(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = bytes
+}
+
+// makeWhole has everything that is on its way sent as whole values: it may be
+// older than what is copied next.
+func (c *changes) makeWhole() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.keys {
+		if k.next != nil && len(k.next.Elements) > 0 {
+			c.grow(k.next, k.next.MakeWhole())
+		}
+	}
 }

@@ -70,6 +70,7 @@ func (s *session) meet() error {
 		s.met.Store(&here)
 		return nil
 	}
+	s.changes.makeWhole()
 	run, err := s.copyBy(SyncRequest{})
 	if err != nil {
 		return err

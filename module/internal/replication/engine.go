@@ -171,6 +171,7 @@ const (
 	Replaced                  // overwritten: what it was before counts no more
 	ExpirySet                 // given an expiry, or none
 	Deleted                   // by a command: somebody meant it
+	MovedAway                 // it has another name now, or is in another database
 	Evicted                   // nobody meant it
 	Emptied                   // by a command, and the remote may have elements that were not here
 	Expired                   // its time had come
@@ -198,6 +199,14 @@ func (e *Engine) KeyEvent(ev Event, d Data) (mark string) {
 func (e *Engine) JournalFailed(err error) {
 	if s := e.current(); s != nil {
 		s.fail("the journal could not be written; trying again", err)
+		signal(s.journalLost)
+	}
+}
+
+// JournalLost tells that marks could not be written just now. The journal is written
+// again.
+func (e *Engine) JournalLost() {
+	if s := e.current(); s != nil {
 		signal(s.journalLost)
 	}
 }

@@ -7,11 +7,12 @@ import (
 )
 
 var (
-	errTypeCannotTravel = errors.New("a value of this type cannot travel yet; sets and hashes can")
-	errChanged          = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
-	errSponsorsUnknown  = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
-	errGone             = errors.New("its value was evicted or flushed before it was sent")
-	errReplaced         = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
+	errTypeCannotTravel  = errors.New("a value of this type cannot travel yet; sets and hashes can")
+	errChanged           = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
+	errSponsorsUnknown   = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
+	errReplacedMeanwhile = errors.New("it was replaced while it was being read")
+	errGone              = errors.New("its value was evicted or flushed before it was sent")
+	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
 )
 
 // keyError says which key an error is about. The key may hold any bytes. What a

@@ -31,9 +31,6 @@ func (v *value) expect(m journal.Mark) {
 			v.kind = kindOf(m.Kind)
 		}
 	}
-	if m.HasExpiry && m.ExpireAt != 0 {
-		v.expireAt = time.UnixMilli(m.ExpireAt)
-	}
 }
 
 // overlay puts states that are on their way to the remote on top of v, which was
@@ -41,6 +38,12 @@ func (v *value) expect(m journal.Mark) {
 func (v *value) overlay(m journal.Mark) {
 	if m.Base == journal.Deleted {
 		v.items = nil
+	}
+	if m.HasExpiry {
+		v.expireAt = time.Time{}
+		if m.ExpireAt != 0 {
+			v.expireAt = time.UnixMilli(m.ExpireAt)
+		}
 	}
 	if len(m.Elements) == 0 || kindOf(m.Kind) != v.kind {
 		return

@@ -49,6 +49,7 @@ func (s *session) keepJournal() {
 func (s *session) readJournal() bool {
 	cursor := "0"
 	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		s.isJournal(d)
 		reply, err := d.Read("HSCAN", journal.Key, cursor, "COUNT", "100")
 		if err != nil {
 			return false, err
@@ -101,9 +102,24 @@ func (s *session) sweepJournal() {
 	}
 }
 
+// mustWrite writes the journal. What cannot be written is written again later.
 func (s *session) mustWrite(d Data, name string, args ...string) {
-	if err := write(d, name, journal.Key, args...); err != nil {
-		s.fail("the journal could not be written", err)
+	reply, err := d.WriteAlways(name, append([]string{journal.Key}, args...)...)
+	if err == nil {
+		err = resp.Err(reply)
+	}
+	if err != nil {
+		s.fail("the journal could not be written; trying again", keyError(name, journal.Key, err))
+		time.AfterFunc(sendRetry, func() { signal(s.journalLost) })
+	}
+}
+
+// isJournal makes sure that the journal is a hash, if it is there: the key is ours.
+func (s *session) isJournal(d Data) {
+	if typ := d.Stat(journal.Key).Type; typ != typeNone && typ != "hash" {
+		s.fail("somebody has written another value in place of the journal; it is made anew",
+			keyError("read", journal.Key, errors.New("it is a "+typ)))
+		s.mustWrite(d, "UNLINK")
 	}
 }
 
@@ -111,6 +127,7 @@ func (s *session) mustWrite(d Data, name string, args ...string) {
 func (s *session) rewriteJournal() {
 	names := s.changes.names()
 	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		s.isJournal(d)
 		if met := s.met.Load(); met != nil {
 			s.mustWrite(d, "HSET", metHere, *met)
 		}

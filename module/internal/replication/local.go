@@ -33,6 +33,9 @@ type Data interface {
 	// not run; an error reply is a reply.
 	Read(name string, args ...string) (string, error)
 	Write(name string, args ...string) (string, error)
+
+	// WriteAlways is Write for what must not be refused for want of memory.
+	WriteAlways(name string, args ...string) (string, error)
 }
 
 // A Stat is what can be known of a key without reading its value.

@@ -221,8 +221,10 @@ func meaning(event string) replication.KeyEvent {
 		return replication.Missed
 	case "new":
 		return replication.Created
-	case "del", "rename_from", "move_from":
+	case "del":
 		return replication.Deleted
+	case "rename_from", "move_from":
+		return replication.MovedAway
 	case "set", "rename_to", "sinterstore":
 		return replication.Replaced
 	case "expire", "persist":
@@ -244,6 +246,10 @@ func (d localData) Read(name string, args ...string) (string, error) {
 
 func (d localData) Write(name string, args ...string) (string, error) {
 	return d.run(untold, name, args...)
+}
+
+func (d localData) WriteAlways(name string, args ...string) (string, error) {
+	return d.Write(name, args...)
 }
 
 func (d localData) Stat(key string) replication.Stat {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
@@ -22,6 +23,7 @@ func (c *changes) take(k *keyChanges, text string) {
 	if m.Partial {
 		c.setStub(k, newStub())
 		k.stub.asked = true
+		k.stub.kind = m.Kind
 		k.stub.touch(m.Elements)
 	}
 	if m.Empty() {
@@ -63,9 +65,21 @@ func (c *changes) isRead() bool {
 func (c *changes) allRead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.unread {
+		return
+	}
 	c.unread = false
 	for _, k := range c.keys {
 		k.read = true
+	}
+	all := make([]*change, 0, c.order.Len())
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*change))
+	}
+	slices.SortFunc(all, func(a, b *change) int { return cmp.Compare(a.first, b.first) })
+	c.order.Init()
+	for _, ch := range all {
+		ch.place = c.order.PushBack(ch)
 	}
 	c.tellWaiters()
 }
@@ -75,6 +89,9 @@ func (c *changes) readAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unread = true
+	for _, k := range c.keys {
+		k.read = false
+	}
 }
 
 // cleaned has the mark of k removed soon, if there is nothing it speaks of. The
@@ -149,7 +166,7 @@ func (c *changes) settled(key string) (mark string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.keys[key]
-	if k == nil || !k.idle() {
+	if k == nil || !k.idle() || c.unread {
 		return "", false
 	}
 	if k.stub != nil {

@@ -84,8 +84,8 @@ func (s *session) missed(key string) {
 
 // wantRest fetches what the remote has of a key that is here in part.
 func (s *session) wantRest(key string) {
-	if s.tuning.Load().ReadThrough == ReadOff {
-		return
+	if s.tuning.Load().ReadThrough == ReadOff && key != s.config.sponsorsKey() {
+		return // but nothing works without the sponsors
 	}
 	if m, ask, _ := s.residency.missed(key); ask && !s.misses.add(m) {
 		s.residency.settle(m, absence{})
@@ -96,7 +96,7 @@ func (s *session) wantRest(key string) {
 // is here.
 func (s *session) completeStubs() {
 	for pause(s.ctx, stubRetry) == nil {
-		if s.tuning.Load().ReadThrough == ReadOff || !s.link.up() {
+		if !s.link.up() {
 			continue
 		}
 		for _, key := range s.changes.incomplete(time.Now()) {

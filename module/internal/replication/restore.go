@@ -84,7 +84,7 @@ func (r *restoration) step(d Data) (done bool, err error) {
 	case len(v.items) == 0:
 		return true, r.drop(d) // all of it has been removed here
 	case here.Type != typeNone:
-		return r.mergeSome(d)
+		return r.mergeSome(d, here)
 	case r.merging:
 		return false, keyError("merge", v.key, errLostOnTheWay)
 	case r.done == 0 && v.kind.part(v.items) == len(v.items):
@@ -120,7 +120,7 @@ func (r *restoration) stageSome(d Data) error {
 }
 
 // mergeSome adds a part to the key, which somebody has written.
-func (r *restoration) mergeSome(d Data) (done bool, err error) {
+func (r *restoration) mergeSome(d Data, here Stat) (done bool, err error) {
 	r.merging = true
 	rest := r.value.items[r.merged:]
 	n := min(r.value.kind.part(rest), mergeItems)
@@ -131,6 +131,11 @@ func (r *restoration) mergeSome(d Data) (done bool, err error) {
 	}
 	if r.merged += n; r.merged < len(r.value.items) {
 		return false, nil
+	}
+	if at := r.value.expireAt; !at.IsZero() && here.ExpireAt.IsZero() {
+		if err := write(d, "PEXPIREAT", r.value.key, strconv.FormatInt(at.UnixMilli(), 10)); err != nil {
+			return false, err
+		}
 	}
 	r.complete()
 	return true, r.drop(d)

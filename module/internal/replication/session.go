@@ -135,6 +135,13 @@ func (s *session) keyEvent(ev Event, d Data) (mark string) {
 	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.isStub(ev.Key) {
 		ev.What = Emptied
 	}
+	if ev.What == MovedAway {
+		// What the remote has more of a stub stays where it is.
+		if ev.What = Deleted; s.changes.isStub(ev.Key) {
+			ev.What = Emptied
+			ev.Kind, ev.Elements = s.changes.removed(ev.Key)
+		}
+	}
 	s.paging.keyEvent(ev.What, ev.Key)
 	if ev.Key == s.config.sponsorsKey() {
 		mark = s.capture(ev, d)

@@ -37,7 +37,7 @@ func (s *sponsors) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.ids[id]
-	return ok
+	return ok && s.known
 }
 
 func (s *sponsors) len() int {
@@ -66,9 +66,14 @@ func (s *sponsors) keyEvent(ev Event) {
 		return
 	}
 	s.mu.Lock()
-	s.erased = ev.What == Deleted
+	s.erased = ev.What == Deleted || ev.What == MovedAway
 	s.age++
-	if s.known {
+	switch {
+	case ev.What == Deleted || ev.What == MovedAway:
+		s.ids = nil
+	case len(ev.Elements) == 0 && (ev.What == Written || ev.What == Replaced):
+		s.known = false // until it has been read again
+	case s.known:
 		for id, element := range ev.Elements {
 			if element.Present {
 				s.ids[id] = struct{}{}
@@ -245,8 +250,8 @@ func (s *session) readSponsors(ctx context.Context) ([]string, error) {
 		key    = s.config.sponsorsKey()
 	)
 	err := inSlices(ctx, s.local, func(d Data) (bool, error) {
-		if d.Stat(key).Type == typeNone {
-			ids = nil // also if it has gone while it was read
+		if d.Stat(key).Type != "set" {
+			ids = nil // also if it has gone, or become something else, while it was read
 			return true, nil
 		}
 		reply, err := d.Read("SSCAN", key, cursor, "COUNT", pageSize)

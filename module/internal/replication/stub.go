@@ -12,7 +12,8 @@ type stub struct {
 	// touched are the elements that were written or removed here: of them, and
 	// of no others, the local server knows the truth.
 	touched map[string]struct{}
-	asked   bool // the remote was asked whether it has the key
+	kind    journal.Kind // whose elements they are
+	asked   bool         // the remote was asked whether it has the key
 
 	tries int       // how often the rest was asked for
 	next  time.Time // when it may be asked for again
@@ -141,20 +142,31 @@ func (c *changes) touch(key string, names []string) {
 	}
 }
 
-// touched are the elements of a stub that were written or removed here. ok is
-// false if key is no stub.
-func (c *changes) touched(key string) (names []string, ok bool) {
+// touched are the elements of a stub that were written or removed here, and whose
+// elements they are; nil: not known. ok is false if key is no stub.
+func (c *changes) touched(key string) (names []string, of *kind, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.keys[key]
 	if k == nil || k.stub == nil {
-		return nil, false
+		return nil, nil, false
 	}
 	names = make([]string, 0, len(k.stub.touched))
 	for name := range k.stub.touched {
 		names = append(names, name)
 	}
-	return names, true
+	return names, kindOf(k.stub.kind), true
+}
+
+// removed are the elements of a stub, all as removed: it has gone from its name.
+func (c *changes) removed(key string) (journal.Kind, map[string]journal.Element) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	if k == nil || k.stub == nil {
+		return journal.NoKind, nil
+	}
+	return max(k.stub.kind, journal.Set), k.stub.elements()
 }
 
 // unasked is the stub that key is, if the remote has not answered yet whether it has

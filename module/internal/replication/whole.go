@@ -46,12 +46,12 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 		want = want[1:]
 		stat := d.Stat(l.key)
 		k := kinds[stat.Type]
-		gone, stub := s.changes.touched(l.key)
+		gone, was, stub := s.changes.touched(l.key)
 		switch {
 		case stat.Type == typeNone && l.repair:
 			ready = append(ready, l) // what is known of it is sent
 		case stat.Type == typeNone && stub:
-			l.whole = &wholeValue{stub: true, gone: gone}
+			l.whole = &wholeValue{kind: was, stub: true, gone: gone}
 			ready = append(ready, l)
 		case stat.Type == typeNone:
 			s.missing(l)
@@ -108,7 +108,7 @@ func (v *wholeValue) commands(key string) []*remote.Command {
 	if v.stub {
 		var cmds []*remote.Command
 		if v.kind == nil {
-			return append(cmds, kinds["set"].removes(key, v.gone)...)
+			return nil // nothing is known to have been here
 		}
 		cmds = append(cmds, v.kind.adds(key, v.items)...)
 		cmds = append(cmds, v.kind.removes(key, v.gone)...)
@@ -160,6 +160,7 @@ func (s *session) sendLarge(l *letter) error {
 		touched []string
 		stub    bool
 		broken  bool
+		here    bool                    // and yet the key is here
 		seen    = make(map[string]bool) // touched elements that are here
 	)
 	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
@@ -167,12 +168,12 @@ func (s *session) sendLarge(l *letter) error {
 		if k == nil {
 			k, touched, stub = nil, nil, false
 			if k = kinds[stat.Type]; k != nil {
-				touched, stub = s.changes.touched(l.key)
+				touched, _, stub = s.changes.touched(l.key)
 				p = newPager(l.key, k, stat, memoryUsage(d, l.key))
 			}
 		}
 		if k == nil || stat.Type != k.name || watch.broken() {
-			broken = true
+			broken, here = true, stat.Type != typeNone
 			return true, nil
 		}
 		return p.read(d, stat)
@@ -213,6 +214,8 @@ func (s *session) sendLarge(l *letter) error {
 		return s.delivered(l)
 	case err != nil:
 		return err
+	case broken && here && !s.changes.superseded(l.key):
+		return keyError("send", l.key, errReplacedMeanwhile)
 	case broken:
 		s.missing(l)
 		return nil

@@ -4,6 +4,8 @@
 #include <stddef.h>
 
 #define RedisModuleEvent OurEvent
+#define RedisModuleFlushInfo OurFlushInfo
+#define RedisModuleSwapDbInfo OurSwapDbInfo
 #define RedisModuleCommandInfoVersion OurCommandInfoVersion
 #define RedisModuleCommandHistoryEntry OurCommandHistoryEntry
 #define RedisModuleCommandKeySpec OurCommandKeySpec
@@ -12,6 +14,8 @@
 #define RedisModuleEventCallback OurEventCallback
 #include "../api.h"
 #undef RedisModuleEvent
+#undef RedisModuleFlushInfo
+#undef RedisModuleSwapDbInfo
 #undef RedisModuleCommandInfoVersion
 #undef RedisModuleCommandHistoryEntry
 #undef RedisModuleCommandKeySpec
@@ -38,6 +42,16 @@
 SAME_SIZE(Event);
 SAME_FIELD(Event, id);
 SAME_FIELD(Event, dataver);
+
+SAME_SIZE(FlushInfo);
+SAME_FIELD(FlushInfo, version);
+SAME_FIELD(FlushInfo, sync);
+SAME_FIELD(FlushInfo, dbnum);
+
+SAME_SIZE(SwapDbInfo);
+SAME_FIELD(SwapDbInfo, version);
+SAME_FIELD(SwapDbInfo, dbnum_first);
+SAME_FIELD(SwapDbInfo, dbnum_second);
 
 SAME_SIZE(CommandInfoVersion);
 SAME_FIELD(CommandInfoVersion, version);
