@@ -31,7 +31,7 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
 		m.marks[event.Key] = mark
 	}
-	return ev.Elements != nil
+	return ev.Elements != nil || ev.What == replication.ExpirySet
 }
 
 // writeMarks writes the marks into the journal, in the same transaction as what

@@ -63,6 +63,23 @@ func (c *changes) created(key string, complete bool, old func() string) {
 	k.stub.asked = sent // the remote will have the key, whatever it says now
 }
 
+// suspect makes key a stub: the remote may have more of it. But if all of it is on
+// its way, what the remote has more was removed here.
+func (c *changes) suspect(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.at(key)
+	for _, ch := range k.stack() {
+		if ch.Base != journal.Keep {
+			return
+		}
+	}
+	if k.stub == nil {
+		c.setStub(k, newStub())
+		k.stub.asked = true
+	}
+}
+
 // completed is told that the local server has all of key. The caller has the data
 // set to itself.
 func (c *changes) completed(key string) {

@@ -216,14 +216,6 @@ func (s *session) endRun(run *SyncRun, err error) {
 	close(run.done)
 }
 
-// copyBy is a run of the engine's own.
-func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
-	run := s.newRun(request)
-	err := s.sync(run, s.syncs.own)
-	s.endRun(run, err)
-	return run, err
-}
-
 // sync carries a run out when its turn has come.
 func (s *session) sync(run *SyncRun, turn turn) error {
 	select {
