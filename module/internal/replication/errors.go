@@ -11,6 +11,7 @@ var (
 	errChanged           = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
 	errSponsorsUnknown   = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
 	errReplacedMeanwhile = errors.New("it was replaced while it was being read")
+	errNoSet             = errors.New("it is not a set: nobody is a sponsor")
 	errGone              = errors.New("its value was evicted or flushed before it was sent")
 	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
 )

@@ -65,12 +65,19 @@ func (s *sponsors) keyEvent(ev Event) {
 	if ev.What == Missed || ev.What == Created {
 		return
 	}
+	s.note(ev)
+	s.refresh()
+}
+
+// note makes of the copy what ev tells.
+func (s *sponsors) note(ev Event) {
 	s.mu.Lock()
-	s.erased = ev.What == Deleted || ev.What == MovedAway
+	defer s.mu.Unlock()
+	s.erased = ev.What == Deleted
 	s.age++
 	switch {
-	case ev.What == Deleted || ev.What == MovedAway:
-		s.ids = nil
+	case s.erased:
+		s.ids = make(map[string]struct{})
 	case len(ev.Elements) == 0 && (ev.What == Written || ev.What == Replaced):
 		s.known = false // until it has been read again
 	case s.known:
@@ -82,8 +89,6 @@ func (s *sponsors) keyEvent(ev Event) {
 			}
 		}
 	}
-	s.mu.Unlock()
-	s.refresh()
 }
 
 // lost tells that the set may have gone without anybody meaning it.
@@ -169,6 +174,10 @@ func (s *session) watchSponsors() {
 func (s *session) refreshSponsors() error {
 	age := s.sponsors.now()
 	ids, err := s.readSponsors(s.ctx)
+	if errors.Is(err, errNoSet) {
+		s.learn(nil, age) // nobody's data travels
+		return nil
+	}
 	if errors.Is(err, ErrLoading) || errors.Is(err, ErrReplica) {
 		return nil // an event will follow
 	}
@@ -228,7 +237,7 @@ func (s *session) askSponsors(ctx context.Context) (ids []string, err error) {
 	err = persist(ctx, patienceForSponsors, func() error {
 		var err error
 		if ids, err = s.readSponsors(ctx); err != nil {
-			return backoff.Permanent(err)
+			return backoff.Permanent(keyError("read", s.config.sponsorsKey(), err))
 		}
 		switch {
 		case len(ids) > 0 || s.sponsors.none():
@@ -250,9 +259,13 @@ func (s *session) readSponsors(ctx context.Context) ([]string, error) {
 		key    = s.config.sponsorsKey()
 	)
 	err := inSlices(ctx, s.local, func(d Data) (bool, error) {
-		if d.Stat(key).Type != "set" {
-			ids = nil // also if it has gone, or become something else, while it was read
+		switch d.Stat(key).Type {
+		case "set":
+		case typeNone:
+			ids = nil // also if it has gone while it was read
 			return true, nil
+		default:
+			return false, errNoSet
 		}
 		reply, err := d.Read("SSCAN", key, cursor, "COUNT", pageSize)
 		if err != nil {
