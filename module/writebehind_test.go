@@ -194,7 +194,6 @@ func TestR7_DeadLetters(t *testing.T) {
 						return nil
 					})
 				}
-				// It outlives a restart.
 				must(t, p.r, tt.mend)
 				if n := p.l.Do(t.Context(), "SPONSOR.RETRY").Val(); n != int64(1) {
 					t.Errorf("SPONSOR.RETRY = %v, want 1", n)
@@ -236,6 +235,9 @@ func TestOutage(t *testing.T) {
 				yield("SADD", fmt.Sprintf("user:%d:mnodes", i%owners), i)
 			}
 		})
+		if slowest > time.Second { // any wait for the network would take longer
+			t.Errorf("a PING took %v while the remote was away", slowest)
+		}
 		if n := statusInt(t, p.l, "pending_keys"); n != owners {
 			t.Errorf("pending_keys = %d, want %d", n, owners)
 		}

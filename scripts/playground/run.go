@@ -40,7 +40,7 @@ func (w *world) introduce(out *printer) {
 		out.printf("You sign in with GitHub, and are a sponsor if you sponsor %s there.", w.cfg.org)
 	}
 	out.printf("Then exclude a node of the graph, for example C5162902. What a sponsor excludes\n" +
-		"is copied to the remote Redis by SPONSOR.SYNC; what others exclude stays here.")
+		"goes to the remote Redis at once; what others exclude stays here.")
 	if w.remote == nil {
 		out.printf("The remote is %s:%s.", w.login.host, w.login.port)
 	}
