@@ -312,7 +312,7 @@ func TestPanicsLeaveTheServerUp(t *testing.T) {
 				eventuallyHash(t, p.l, "user_details:7", map[string]string{"id": "7"})
 			})
 		}
-		for _, goroutine := range []string{"sponsors", "link", "fetch"} {
+		for _, goroutine := range []string{"sponsors", "link", "fetch", "contact", "journal", "send", "large", "stubs"} {
 			t.Run("goroutine "+goroutine, func(t *testing.T) {
 				arm(goroutine)
 				// A new session starts the goroutine anew.
