@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -185,9 +186,10 @@ func TestRemoteCluster(t *testing.T) {
 	})
 }
 
-// TestRightsThatTheReadmeLists: a remote user with these rights, and no others, is
-// enough for all that the module does, with small values and with large ones.
-func TestRightsThatTheReadmeLists(t *testing.T) {
+// readmesRights gives the remote's user the rights that the README lists, and no
+// others; at the end of the test none may have been missed.
+func (p *pair) readmesRights(t *testing.T) {
+	t.Helper()
 	readme, err := os.ReadFile(filepath.Join("..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -202,10 +204,23 @@ func TestRightsThatTheReadmeLists(t *testing.T) {
 	if len(rules) < 10 {
 		t.Fatalf("the README lists no rights: %q", text)
 	}
+	must(t, p.r, rules)
+	t.Cleanup(func() {
+		log, err := p.remote.Client().Do(context.Background(), "ACL", "LOG").Slice() // the test's own context has ended
+		if err != nil || len(log) > 0 {
+			t.Errorf("the remote has refused us something: %v %v", log, err)
+		}
+	})
+}
+
+// TestRightsThatTheReadmeLists: they are enough for all that the module does, with
+// small values and with large ones. Other types than sets and hashes:
+// TestR12_EveryType.
+func TestRightsThatTheReadmeLists(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		const n = 2500 // more than a page
 		p := newPair(t, flavor, writeBehind)
-		must(t, p.r, rules)
+		p.readmesRights(t)
 		p.waitFor(t, "connected")
 		pipelined(t, p.l, func(yield func(...any)) {
 			for i := range n {
@@ -236,8 +251,5 @@ func TestRightsThatTheReadmeLists(t *testing.T) {
 			}
 			return nil
 		})
-		if log, err := p.r.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(log) > 0 {
-			t.Errorf("the remote has refused us something: %v %v", log, err)
-		}
 	})
 }

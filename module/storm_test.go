@@ -413,7 +413,21 @@ func contents(t *testing.T, c *redis.Client, key string) string {
 			pairs = append(pairs, field, m[field])
 		}
 		return fmt.Sprintf("hash %q until %v", pairs, at)
+	case "zset":
+		return fmt.Sprintf("zset %v until %v", c.ZRangeWithScores(t.Context(), key, 0, -1).Val(), at)
+	case "list":
+		return fmt.Sprintf("list %q until %v", c.LRange(t.Context(), key, 0, -1).Val(), at)
+	case "string":
+		return fmt.Sprintf("string %q until %v", c.Get(t.Context(), key).Val(), at)
+	case "stream":
+		about := c.XInfoStream(t.Context(), key).Val()
+		text := fmt.Sprintf("stream %v, last %s, added %d, deleted %s", c.XRange(t.Context(), key, "-", "+").Val(),
+			about.LastGeneratedID, about.EntriesAdded, about.MaxDeletedEntryID)
+		for _, group := range c.XInfoGroups(t.Context(), key).Val() {
+			text += fmt.Sprintf(", group %q at %s after %d", group.Name, group.LastDeliveredID, group.EntriesRead)
+		}
+		return fmt.Sprintf("%s until %v", text, at)
 	default:
-		return fmt.Sprintf("%s %q until %v", typ, c.Dump(t.Context(), key).Val(), at)
+		return typ
 	}
 }

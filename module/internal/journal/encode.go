@@ -128,7 +128,7 @@ func (d *decoder) mark() Mark {
 	if m.HasExpiry = flags&flagExpiry != 0; m.HasExpiry {
 		m.ExpireAt = d.varint()
 	}
-	if m.Base > Whole || m.Kind > Hash || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial {
+	if m.Base > Whole || m.Kind > ZSet || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial {
 		d.err = errMalformed
 	}
 	if m.Kind != NoKind {

@@ -30,6 +30,7 @@ const (
 	NoKind Kind = iota
 	Set
 	Hash
+	ZSet // its elements' states are not told, just which they are
 )
 
 // An Element is the state of a member of a set, or of a field of a hash.

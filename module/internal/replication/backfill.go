@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
@@ -21,10 +20,12 @@ type copying struct {
 type chunk struct {
 	of    *copying
 	items []string
-	reply string // to kind.all, if items are still in it
+	reply string // to kind.readAll, if items are still in it
+	whole bool   // items take the place of what the remote has
 
 	last     bool  // the key's last
 	expireAt int64 // of the last: unix milliseconds; 0: never
+	finish   []command
 	err      error // of the last: the key could not be read to its end
 }
 
@@ -34,10 +35,10 @@ func (c *chunk) unpack() {
 	if c.reply == "" {
 		return
 	}
-	items, err := resp.Strings(c.reply)
+	items, err := c.of.kind.unpack(c.reply)
 	c.items, c.reply = items, ""
 	if err != nil {
-		c.err = keyError(c.of.kind.all, c.of.key, err)
+		c.err = keyError("copy "+c.of.kind.name, c.of.key, err)
 	}
 }
 
@@ -47,7 +48,7 @@ func (c *chunk) settle(run *SyncRun) {
 	if k.refused == nil {
 		k.refused = c.err
 	}
-	k.elements += int64(len(c.items) / k.kind.width)
+	k.elements += int64(k.kind.elements(c.items))
 	for _, item := range c.items {
 		k.bytes += int64(len(item))
 	}
@@ -157,21 +158,47 @@ func (r *reader) readKey(d Data, next planned) error {
 		r.skipped = append(r.skipped, keyError("copy "+stat.Type, next.key, errTypeCannotTravel))
 		return nil
 	}
+	stub := r.session.changes.isStub(next.key)
 	c := &copying{key: next.key, kind: k}
-	if size := memoryUsage(d, next.key); stat.Length > partElements || size > partBytes {
-		r.run.hold(c)
+	whole := !k.merges()
+	if whole && stub {
+		// It is on its way by itself.
+		r.refuse(c, keyError("copy", next.key, errDisputed))
+		return nil
+	}
+	large, size := isLarge(d, next.key, k, stat)
+	r.run.hold(c)
+	switch {
+	case !large:
+		reply, err := k.readAll(d, next.key)
+		if err != nil {
+			return err
+		}
+		r.chunks = append(r.chunks, chunk{of: c, reply: reply, whole: whole, last: true, expireAt: expireAt(stat)})
+	case whole && !r.run.request.DryRun:
+		r.run.large = append(r.run.large, c)
+	default:
 		r.large, r.owner = c, ""
 		r.pager = newPager(c.key, k, stat, size)
 		r.watch = r.session.paging.begin(c.key)
-		return nil
 	}
-	r.run.hold(c)
-	reply, err := d.Read(k.all, next.key)
-	if err != nil {
-		return err
-	}
-	r.chunks = append(r.chunks, chunk{of: c, reply: reply, last: true, expireAt: expireAt(stat)})
 	return nil
+}
+
+// refuse has a key counted as one that was not copied.
+func (r *reader) refuse(c *copying, err error) {
+	if r.run.own {
+		r.run.total.Add(-1)
+		return
+	}
+	r.chunks = append(r.chunks, chunk{of: c, last: true, err: err})
+}
+
+// isLarge tells whether a value is to be read page by page, and about how many bytes
+// it takes.
+func isLarge(d Data, key string, k *kind, stat Stat) (large bool, bytes int) {
+	bytes = memoryUsage(d, key)
+	return bytes > partBytes || stat.Length > partElements && k.name != "string", bytes
 }
 
 func (r *reader) readPage(d Data) {
@@ -213,12 +240,6 @@ func memoryUsage(d Data, key string) int {
 		return 0
 	}
 	return int(n)
-}
-
-// pageCount is how many of a value's elements make a page of about partBytes.
-func pageCount(elements, bytes int) string {
-	each := max(1, bytes/max(1, elements))
-	return strconv.Itoa(min(max(1, partBytes/each), partElements))
 }
 
 func isMember(d Data, key, member string) (bool, error) {

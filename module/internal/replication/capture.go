@@ -110,14 +110,14 @@ func readMark(d Data, key string) string {
 // that we do not see.
 func (s *session) touchAll(d Data, key string, stat Stat) {
 	k := kinds[stat.Type]
-	if k == nil || stat.Length > partElements || !s.changes.isStub(key) {
+	if k == nil || !k.merges() || stat.Length > partElements || !s.changes.isStub(key) {
 		return
 	}
-	reply, err := d.Read(k.all, key)
+	reply, err := k.readAll(d, key)
 	if err != nil {
 		return
 	}
-	items, err := resp.Strings(reply)
+	items, err := k.unpack(reply)
 	if err != nil {
 		return
 	}

@@ -52,6 +52,7 @@ type keyChanges struct {
 	read   bool // its mark in the journal has been taken into account
 	marked bool // the journal may hold a mark
 	stub   *stub
+	torn   int // how often its value has become another one while it was read
 
 	pending bool // is counted as pending
 }
@@ -258,6 +259,7 @@ func (c *changes) land(flights ...flight) {
 	for _, f := range flights {
 		if k := c.ended(f); k != nil {
 			c.landed++
+			k.torn = 0
 			c.finish(k, f.change)
 		}
 	}
@@ -355,6 +357,14 @@ func (c *changes) hold(key string) (flying *change, st *stub) {
 	return k.flying, k.stub
 }
 
+// fliesWhole reports whether ch, a whole value, is flying to key still.
+func (c *changes) fliesWhole(key string, ch *change) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	return k != nil && ch != nil && k.flying == ch && ch.Base == journal.Whole
+}
+
 func (c *changes) release(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -396,6 +406,27 @@ func (c *changes) onItsWay(key string, under *change) journal.Mark {
 	}
 	return m
 }
+
+// torn is told that the value of key has become another one while it was read.
+func (c *changes) torn(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.keys[key]; k != nil {
+		k.torn++
+	}
+}
+
+// tornOften reports whether that has happened more often than can be borne.
+func (c *changes) tornOften(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	return k != nil && k.torn >= maxTorn
+}
+
+// maxTorn is how often a large list that is written all the time is read in vain,
+// page by page, before it is read in one go.
+const maxTorn = 3
 
 func (c *changes) setLimit(bytes int64) {
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ type DeadLetter struct {
 	Reason string
 	When   time.Time
 
-	change *change
+	change   *change
+	disputed bool // the remote has another value; ours may be a part only
 }
 
 // die is told that the remote refuses what was sent.
@@ -32,7 +34,9 @@ func (c *changes) die(f flight, reason error) {
 	c.leave(f.change)
 	c.dead++
 	c.count(k)
-	k.dead = &DeadLetter{Key: f.key, Reason: reason.Error(), When: time.Now(), change: f.change}
+	k.dead = &DeadLetter{
+		Key: f.key, Reason: reason.Error(), When: time.Now(), change: f.change, disputed: errors.Is(reason, errDisputed),
+	}
 	c.tellWaiters()
 }
 
@@ -61,6 +65,9 @@ func (c *changes) retry(keys []string) int {
 			continue
 		}
 		n++
+		if k.dead.disputed {
+			c.setStub(k, nil) // somebody has decided
+		}
 		c.number++
 		k.next, k.dead = k.dead.change, nil
 		c.dead--

@@ -7,10 +7,11 @@ import (
 )
 
 var (
-	errTypeCannotTravel  = errors.New("a value of this type cannot travel yet; sets and hashes can")
+	errTypeCannotTravel  = errors.New("a value of this type cannot travel; sets, hashes, sorted sets, lists, strings and streams can")
 	errChanged           = errors.New("it was removed or replaced while it was being read; the next SYNC copies what is there then")
 	errSponsorsUnknown   = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
 	errReplacedMeanwhile = errors.New("it was replaced while it was being read")
+	errDisputed          = errors.New("it was written here while it was away, and the remote has another value; SPONSOR.RETRY sends this one in its place")
 	errNoSet             = errors.New("it is not a set: nobody is a sponsor")
 	errGone              = errors.New("its value was evicted or flushed before it was sent")
 	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")

@@ -128,36 +128,43 @@ func describe(key string, typ, expireAt *remote.Command) value {
 // readPages reads the items of values, a page of each at a time.
 func readPages(ctx context.Context, client *remote.Client, values []value) error {
 	cursors := make(map[*value]string)
-	var large []*value // of more than one page
+	var doubtful []*value // of more than one page, or perhaps not there
 	for i := range values {
 		if v := &values[i]; v.kind != nil {
-			cursors[v] = "0"
+			cursors[v] = ""
 		}
 	}
 	for round := 0; len(cursors) > 0; round++ {
 		var (
 			open  []*value
-			pages []*remote.Command
+			pages [][]*remote.Command
+			all   []*remote.Command
 		)
 		for v, cursor := range cursors {
-			open = append(open, v)
-			pages = append(pages, remote.NewCommand(v.kind.page, v.key, cursor, "COUNT", pageSize))
+			var cmds []*remote.Command
+			for _, cmd := range v.kind.walk.commands(v.key, cursor, v.kind.pageSize()) {
+				cmds = append(cmds, newCommand(cmd))
+			}
+			open, pages, all = append(open, v), append(pages, cmds), append(all, cmds...)
 			if round == 1 {
-				large = append(large, v)
+				doubtful = append(doubtful, v)
 			}
 		}
-		if err := client.Exec(ctx, pages...); err != nil {
+		if err := client.Exec(ctx, all...); err != nil {
 			return err
 		}
 		for i, v := range open {
-			cursor, items, err := page(pages[i])
+			items, next, err := v.page(cursors[v], pages[i])
 			if err != nil {
-				v.err = keyError(v.kind.page, v.key, err)
-				cursor = "0"
+				v.err = keyError(pages[i][0].Name(), v.key, err)
+				next = ""
 			}
 			v.items = append(v.items, items...)
-			if cursors[v] = cursor; cursor == "0" {
+			if cursors[v] = next; next == "" {
 				delete(cursors, v)
+			}
+			if round == 0 && len(items) == 1 && items[0] == "" {
+				doubtful = append(doubtful, v) // an empty string, or none
 			}
 		}
 	}
@@ -166,7 +173,7 @@ func readPages(ctx context.Context, client *remote.Client, values []value) error
 			v.items = v.kind.distinct(v.items)
 		}
 	}
-	if err := checkWhole(ctx, client, large); err != nil {
+	if err := checkWhole(ctx, client, doubtful); err != nil {
 		return err
 	}
 	for i := range values {
@@ -199,32 +206,21 @@ func checkWhole(ctx context.Context, client *remote.Client, values []*value) err
 			v.err = keyError(v.kind.count, v.key, err)
 		case n == 0:
 			v.items = nil
-		case int64(len(v.items)/v.kind.width) < n:
+		case v.kind.merges() && int64(v.kind.length(v.items)) < n:
 			v.err = keyError("fetch", v.key, errChangedOnRemote)
 		}
 	}
 	return nil
 }
 
-// page reads the answer to SSCAN or HSCAN.
-func page(cmd *remote.Command) (cursor string, items []string, err error) {
-	parts, err := cmd.Slice()
-	if err != nil {
-		return "", nil, err
-	}
-	if len(parts) != 2 {
-		return "", nil, errShape
-	}
-	cursor, ok := parts[0].(string)
-	list, ok2 := parts[1].([]any)
-	if !ok || !ok2 {
-		return "", nil, errShape
-	}
-	items = make([]string, len(list))
-	for i, item := range list {
-		if items[i], ok = item.(string); !ok {
-			return "", nil, errShape
+// page reads the answers to the commands that read a page.
+func (v *value) page(cursor string, cmds []*remote.Command) (items []string, next string, err error) {
+	replies := make([]any, len(cmds))
+	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			return nil, "", err
 		}
+		replies[i] = cmd.Val()
 	}
-	return cursor, items, nil
+	return v.kind.walk.page(cursor, v.kind.pageSize(), replies)
 }

@@ -36,6 +36,8 @@ type localServer struct {
 	between func() // see beforeEach
 	after   func() // see afterEach
 	broken  error
+
+	foreign string // a key that looks like a value of a module's own type
 }
 
 func newLocalServer(t *testing.T) *localServer {
@@ -262,7 +264,12 @@ func (d localData) Stat(key string) replication.Stat {
 		return strings.TrimSpace(reply)
 	}
 	stat.Type = strings.TrimPrefix(ask("TYPE"), "+")
-	if length, ok := map[string]string{"set": "SCARD", "hash": "HLEN", "string": "STRLEN"}[stat.Type]; ok {
+	if key == d.foreign {
+		return replication.Stat{Type: "a module's type", Length: 1}
+	}
+	if length, ok := map[string]string{
+		"set": "SCARD", "hash": "HLEN", "string": "STRLEN", "list": "LLEN", "zset": "ZCARD", "stream": "XLEN",
+	}[stat.Type]; ok {
 		stat.Length, _ = strconv.Atoi(strings.TrimPrefix(ask(length), ":"))
 		if at, _ := strconv.ParseInt(strings.TrimPrefix(ask("PEXPIRETIME"), ":"), 10, 64); at > 0 {
 			stat.ExpireAt = time.UnixMilli(at)

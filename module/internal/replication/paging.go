@@ -1,38 +1,39 @@
 package replication
 
-import (
-	"sync"
-
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
-)
+import "sync"
 
 // A pager reads a large value page by page.
 type pager struct {
 	key      string
 	kind     *kind
 	cursor   string
-	count    string // elements of a page
+	count    int // elements of a page
 	items    []string
 	expireAt int64 // once all is read: unix milliseconds; 0: never
 }
 
 func newPager(key string, k *kind, stat Stat, bytes int) pager {
-	return pager{key: key, kind: k, cursor: "0", count: pageCount(stat.Length, bytes)}
+	return pager{key: key, kind: k, count: k.pageOf(stat.Length, bytes)}
 }
 
 // read reads the next page, and reports whether it was the last.
 func (p *pager) read(d Data, stat Stat) (done bool, err error) {
-	reply, err := d.Read(p.kind.page, p.key, p.cursor, "COUNT", p.count)
-	if err != nil {
-		return false, err
+	cmds := p.kind.walk.commands(p.key, p.cursor, p.count)
+	replies := make([]any, len(cmds))
+	for i, cmd := range cmds {
+		reply, err := d.Read(cmd[0], cmd[1:]...)
+		if err != nil {
+			return false, err
+		}
+		replies[i] = rawReply(reply)
 	}
-	cursor, items, err := resp.Page(reply)
+	items, next, err := p.kind.walk.page(p.cursor, p.count, replies)
 	if err != nil {
-		return false, keyError(p.kind.page, p.key, err)
+		return false, keyError(cmds[0][0], p.key, err)
 	}
-	p.cursor, p.expireAt = cursor, expireAt(stat)
+	p.cursor, p.expireAt = next, expireAt(stat)
 	p.items = append(p.items, items...)
-	return cursor == "0", nil
+	return next == "", nil
 }
 
 // take is what was read since it was last called.
@@ -52,9 +53,10 @@ type pageWatch struct {
 
 // A watch is of one key, for one reader.
 type watch struct {
-	of   *pageWatch
-	key  string
-	lost bool
+	of     *pageWatch
+	key    string
+	strict bool // also a write to it makes it another one
+	lost   bool
 }
 
 // begin watches key from now on, until end.
@@ -67,6 +69,13 @@ func (w *pageWatch) begin(key string) *watch {
 	one := &watch{of: w, key: key}
 	w.watches[one] = struct{}{}
 	return one
+}
+
+// beStrict has the watch broken by any write from now on.
+func (one *watch) beStrict() {
+	one.of.mu.Lock()
+	defer one.of.mu.Unlock()
+	one.strict = true
 }
 
 func (w *pageWatch) end(one *watch) {
@@ -83,13 +92,14 @@ func (one *watch) broken() bool {
 }
 
 func (w *pageWatch) keyEvent(event KeyEvent, key string) {
-	if event != Deleted && event != Replaced && event != Evicted && event != Expired && event != Emptied {
+	switch event {
+	case Missed, Created, ExpirySet:
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for one := range w.watches {
-		if one.key == key {
+		if one.key == key && (one.strict || event != Written) {
 			one.lost = true
 		}
 	}

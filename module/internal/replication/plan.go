@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
@@ -80,7 +81,7 @@ func (s *session) split(everybody bool) (exact, scanned keyspace.Templates) {
 func (s *session) scan(ctx context.Context, templates keyspace.Templates, keys []planned,
 	wanted func(key string) (owner string, ok bool),
 ) ([]planned, error) {
-	args := []string{"0", "COUNT", pageSize}
+	args := []string{"0", "COUNT", strconv.Itoa(pageSize)}
 	if len(templates) == 1 {
 		args = append(args, "MATCH", templates[0].Glob(""))
 	}

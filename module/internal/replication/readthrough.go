@@ -2,6 +2,7 @@ package replication
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -117,13 +118,18 @@ func (s *session) fetchMisses() {
 	}
 }
 
+// A fetch is a miss that is being fetched, and what was known of its key before.
+type fetch struct {
+	miss
+	flying *change // that may be in what is read, or not
+	stub   *stub
+}
+
 func (s *session) bringBack(misses []miss) {
-	// What is sent while we read may or may not be in what we read.
-	flying, stubs := make([]*change, len(misses)), make([]*stub, len(misses))
-	keys := make([]string, len(misses))
+	fetches := make([]fetch, len(misses))
 	for i, m := range misses {
-		keys[i] = m.key
-		flying[i], stubs[i] = s.changes.hold(m.key)
+		flying, stub := s.changes.hold(m.key)
+		fetches[i] = fetch{m, flying, stub}
 	}
 	// Whatever happens, nobody must find a key "on its way" for ever.
 	defer func() {
@@ -132,26 +138,31 @@ func (s *session) bringBack(misses []miss) {
 			s.changes.release(m.key)
 		}
 	}()
+	fetches = s.landed(fetches)
+	keys := make([]string, len(fetches))
+	for i, f := range fetches {
+		keys[i] = f.key
+	}
 	values, err := s.fetch(s.ctx, keys)
 	if err != nil {
 		s.fail("missed keys could not be fetched", err)
 		return
 	}
 	for i, v := range values {
-		m := misses[i]
+		f := fetches[i]
 		until := time.Now().Add(s.tuning.Load().AbsentTTL)
 		if v.err == nil && v.kind == nil {
-			v.expect(s.changes.onItsWay(v.key, flying[i]))
+			v.expect(s.changes.onItsWay(v.key, f.flying))
 		}
 		switch {
 		case v.err == nil && v.kind == nil:
-			s.residency.settle(m, absence{state: absent, until: until})
-			s.alone(v.key, stubs[i])
+			s.residency.settle(f.miss, absence{state: absent, until: until})
+			s.alone(v.key, f.stub)
 			continue
 		case v.err == nil:
-			wanted := func() bool { return s.residency.fetching(m) && s.travels(v.key) }
+			wanted := func() bool { return s.residency.fetching(f.miss) && s.travels(v.key) }
 			var installed bool
-			if installed, v.err = s.restore(s.ctx, v, flying[i], wanted); installed {
+			if installed, v.err = s.restore(s.ctx, v, f.flying, wanted); installed {
 				s.count.fetched.Add(1)
 				if v.key == s.config.sponsorsKey() {
 					s.sponsors.refresh()
@@ -160,7 +171,25 @@ func (s *session) bringBack(misses []miss) {
 		}
 		if v.err != nil {
 			s.fail("a missed key could not be brought back; it is left alone for a while", v.err)
-			s.residency.settle(m, absence{state: failed, until: until})
+			s.residency.settle(f.miss, absence{state: failed, until: until})
 		}
 	}
 }
+
+// landed waits until whole values that fly have landed, because nobody knows any
+// more what they are, and leaves out those that have not in time: the next read asks
+// for them again.
+func (s *session) landed(fetches []fetch) []fetch {
+	deadline := time.Now().Add(patienceAtStart)
+	return slices.DeleteFunc(fetches, func(f fetch) bool {
+		for s.changes.fliesWhole(f.key, f.flying) {
+			if time.Now().After(deadline) || pause(s.ctx, landingPause) != nil {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// landingPause is how often we look whether a value has landed.
+const landingPause = 2 * time.Millisecond

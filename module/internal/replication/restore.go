@@ -53,6 +53,7 @@ type restoration struct {
 	ready   bool // what is on its way was put on top of value
 
 	done      int  // items staged
+	length    int  // of the value that they make
 	merged    int  // items merged into the key
 	merging   bool // merging has begun
 	installed bool
@@ -83,12 +84,14 @@ func (r *restoration) step(d Data) (done bool, err error) {
 		return true, r.drop(d) // all of it is here, and what is missing was removed
 	case len(v.items) == 0:
 		return true, r.drop(d) // all of it has been removed here
+	case here.Type != typeNone && !v.kind.merges():
+		return true, r.drop(d) // it is for the change to say which counts
 	case here.Type != typeNone:
 		return r.mergeSome(d, here)
 	case r.merging:
 		return false, keyError("merge", v.key, errLostOnTheWay)
 	case r.done == 0 && v.kind.part(v.items) == len(v.items):
-		if err := write(d, v.kind.add, v.key, v.items...); err != nil {
+		if err := writeAll(d, v.kind.adds(v.key, v.items)); err != nil {
 			return false, err
 		}
 		return true, r.finish(d)
@@ -98,7 +101,7 @@ func (r *restoration) step(d Data) (done bool, err error) {
 			return false, err
 		}
 		return false, r.stageSome(d)
-	case d.Stat(r.stage).Length != r.done/v.kind.width:
+	case d.Stat(r.stage).Length != r.length:
 		return false, keyError("restore", v.key, errLostOnTheWay)
 	case r.done < len(v.items):
 		return false, r.stageSome(d)
@@ -112,10 +115,12 @@ func (r *restoration) step(d Data) (done bool, err error) {
 // stageSome adds a part to the stage.
 func (r *restoration) stageSome(d Data) error {
 	n := r.value.kind.part(r.value.items[r.done:])
-	if err := write(d, r.value.kind.add, r.stage, r.value.items[r.done:r.done+n]...); err != nil {
+	some := r.value.items[r.done : r.done+n]
+	if err := writeAll(d, r.value.kind.adds(r.stage, some)); err != nil {
 		return err
 	}
 	r.done += n
+	r.length += r.value.kind.length(some)
 	return write(d, "PEXPIRE", r.stage, stageTTL)
 }
 

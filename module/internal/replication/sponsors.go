@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -267,7 +268,7 @@ func (s *session) readSponsors(ctx context.Context) ([]string, error) {
 		default:
 			return false, errNoSet
 		}
-		reply, err := d.Read("SSCAN", key, cursor, "COUNT", pageSize)
+		reply, err := d.Read("SSCAN", key, cursor, "COUNT", strconv.Itoa(pageSize))
 		if err != nil {
 			return false, err
 		}

@@ -64,20 +64,22 @@ func (c *changes) created(key string, complete bool, old func() string) {
 }
 
 // suspect makes key a stub: the remote may have more of it. But if all of it is on
-// its way, what the remote has more was removed here.
-func (c *changes) suspect(key string) {
+// its way, what the remote has more was removed here. It reports whether key is a
+// stub now.
+func (c *changes) suspect(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.at(key)
 	for _, ch := range k.stack() {
 		if ch.Base != journal.Keep {
-			return
+			return k.stub != nil
 		}
 	}
 	if k.stub == nil {
 		c.setStub(k, newStub())
 		k.stub.asked = true
 	}
+	return true
 }
 
 // completed is told that the local server has all of key. The caller has the data
@@ -108,7 +110,7 @@ func (c *changes) incomplete(now time.Time) []string {
 	defer c.mu.Unlock()
 	var keys []string
 	for key, st := range c.stubs {
-		if !st.asked || now.Before(st.next) {
+		if !st.asked || now.Before(st.next) || c.keys[key].dead != nil {
 			continue
 		}
 		st.next = now.Add(min(stubRetry<<min(st.tries, 16), stubRetryMax))
@@ -139,11 +141,16 @@ func (s *stub) touch(elements map[string]journal.Element) {
 }
 
 // isStub reports whether the local server may have a part of key only.
-func (c *changes) isStub(key string) bool {
+func (c *changes) isStub(key string) bool { return c.stubOf(key) != nil }
+
+// stubOf is the stub that key is, or nil.
+func (c *changes) stubOf(key string) *stub {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := c.keys[key]
-	return k != nil && k.stub != nil
+	if k := c.keys[key]; k != nil {
+		return k.stub
+	}
+	return nil
 }
 
 // touch notes elements that the local server has, if key is a stub.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 )
 
 // A SyncRequest says what SPONSOR.SYNC is to copy.
@@ -25,9 +27,9 @@ func (r SyncRequest) id() string {
 type SyncResult struct {
 	Sponsors int64 // people whose keys were looked at
 	Keys     int64 // keys that the remote has acknowledged
-	Elements int64 // members of sets and fields of hashes in them
+	Elements int64 // members, fields, elements of lists, entries of streams in them; a string is one
 	Bytes    int64 // of their names and elements, without the protocol's own
-	Skipped  int64 // keys of a type that cannot travel yet
+	Skipped  int64 // keys of a type that cannot travel
 	Failed   int64 // keys that the remote has refused
 	Duration time.Duration
 }
@@ -44,7 +46,9 @@ type SyncRun struct {
 	seen, total                                      atomic.Int64
 	reports                                          atomic.Int64
 
-	set *copying // sponsors:<org>, if it is not copied as a whole
+	set   *copying   // sponsors:<org>, if it is not copied as a whole
+	large []*copying // values that are copied as wholes, page by page, after the others
+	own   bool       // the engine's own, which nobody has asked for
 
 	mu   sync.Mutex
 	held map[*copying]struct{} // keys whose changes wait
@@ -263,7 +267,40 @@ func (s *session) copy(run *SyncRun) error {
 		return err
 	}
 	w := newWriter(s, run, client)
-	return w.close(guard("backfill", func() error { return s.backfill(w.ctx, run, w.write) }))
+	if err := w.close(guard("backfill", func() error { return s.backfill(w.ctx, run, w.write) })); err != nil {
+		return err
+	}
+	for _, c := range run.large {
+		err := persist(s.ctx, patience, func() error { return s.copyLarge(run, client, c) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyLarge copies a large value as a whole.
+func (s *session) copyLarge(run *SyncRun, client *remote.Client, c *copying) error {
+	v := largeValue{session: s, client: client, key: c.key}
+	for {
+		if err := v.send(); err != nil {
+			return err
+		}
+		if !v.torn || s.changes.tornOften(c.key) {
+			break
+		}
+		v = largeValue{session: s, client: client, key: c.key}
+	}
+	c.refused, c.elements, c.bytes = v.refused, v.elements, v.bytes
+	if v.gone || v.torn {
+		c.refused = keyError("copy", c.key, errChanged)
+	}
+	last := chunk{of: c, last: true}
+	last.settle(run)
+	if c.refused == nil {
+		s.count.acknowledged.Add(1)
+	}
+	return nil
 }
 
 // onlySponsors refuses people who are not in sponsors:<org>: their keys never

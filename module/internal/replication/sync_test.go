@@ -19,7 +19,8 @@ func TestSyncCopies(t *testing.T) {
 	p.add(t, "user:8:mnodes", nodes(5000)) // read and written in parts
 	p.local.must(t, "HSET", "user_details:7", "id", "7", "email", "\xff\x00\r\n")
 	p.local.must(t, "PEXPIREAT", "user_details:7", "4000000000000")
-	p.local.must(t, "SET", "user:8", "no set and no hash")
+	p.local.must(t, "SET", "user:8", "what no command of Redis's own can read")
+	p.local.foreign = "user:8"
 	p.add(t, "user:9:mnodes", nodes(3)) // no sponsor's
 
 	got := p.sync(t)

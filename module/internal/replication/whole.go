@@ -1,17 +1,12 @@
 package replication
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
-
-// remoteStageTTL is how long a value that is being put together on the remote
-// outlives a crash, in milliseconds.
-const remoteStageTTL = "600000"
 
 // remoteStage is where the value of key is put together on the remote, before it
 // takes the place of what is there. Both names are in one slot of a cluster.
@@ -57,16 +52,18 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 			s.missing(l)
 		case k == nil:
 			s.changes.die(l.flight, keyError("send "+stat.Type, l.key, errTypeCannotTravel))
-		case stat.Length > partElements || memoryUsage(d, l.key) > partBytes:
-			large = append(large, l)
 		default:
-			reply, err := d.Read(k.all, l.key)
+			if isLarge, _ := isLarge(d, l.key, k, stat); isLarge {
+				large = append(large, l)
+				return false, nil
+			}
+			reply, err := k.readAll(d, l.key)
 			if err != nil {
 				return false, err
 			}
-			items, err := resp.Strings(reply)
+			items, err := k.unpack(reply)
 			if err != nil {
-				return false, keyError(k.all, l.key, err)
+				return false, keyError("send "+k.name, l.key, err)
 			}
 			l.whole = &wholeValue{kind: k, items: items, expireAt: expireAt(stat), stub: stub, gone: without(gone, k.names(items))}
 			ready = append(ready, l)
@@ -103,143 +100,37 @@ func without(names, others []string) []string {
 	return rest
 }
 
-// commands are what makes key on the remote what v is.
-func (v *wholeValue) commands(key string) []*remote.Command {
-	if v.stub {
-		var cmds []*remote.Command
-		if v.kind == nil {
-			return nil // nothing is known to have been here
-		}
-		cmds = append(cmds, v.kind.adds(key, v.items)...)
-		cmds = append(cmds, v.kind.removes(key, v.gone)...)
+// stageAtOnce is how many commands may build a stage that takes its place in the
+// same pipeline. With more of them, one may be refused, and others not: such a part
+// must not take the place of the whole.
+const stageAtOnce = 2
+
+// commands are what makes key on the remote what v is: what builds it, and what makes
+// it count if all of that was taken.
+func (v *wholeValue) commands(key string) (build, finish []command) {
+	switch {
+	case v.kind == nil:
+		return nil, nil // nothing is known to have been here
+	case v.stub:
+		build = append(build, v.kind.adds(key, v.items)...)
+		build = append(build, v.kind.removes(key, v.gone)...)
 		if v.expireAt != 0 {
-			cmds = append(cmds, expiryCommand(key, v.expireAt))
+			build = append(build, expiryCommand(key, v.expireAt))
 		}
-		return cmds
+		return build, nil
+	case v.kind.name == "string" && len(v.items) == 1:
+		set := command{"SET", key, v.items[0]}
+		if v.expireAt != 0 {
+			set = append(set, "PXAT", strconv.FormatInt(v.expireAt, 10))
+		}
+		return []command{set}, nil
 	}
 	stage := remoteStage(key)
-	cmds := []*remote.Command{remote.NewCommand("UNLINK", stage)}
-	cmds = append(cmds, v.kind.adds(stage, v.items)...)
-	return append(cmds, takePlace(stage, key, v.expireAt)...)
+	build = append([]command{{"UNLINK", stage}}, v.kind.adds(stage, v.items)...)
+	return build, takePlace(stage, key, v.expireAt)
 }
 
 // takePlace is what makes a stage the key.
-func takePlace(stage, key string, expireAt int64) []*remote.Command {
-	return []*remote.Command{expiryCommand(stage, expireAt), remote.NewCommand("RENAME", stage, key)}
-}
-
-// sendLargeChanges sends values that are read page by page, one after the other.
-func (s *session) sendLargeChanges() {
-	pauses := sendPauses()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case f := <-s.large:
-			func() {
-				defer s.changes.back(f) // unless it has ended
-				s.rest(pauses, s.sendLarge(&letter{flight: f}))
-			}()
-		}
-	}
-}
-
-// sendLarge sends the value of l page by page, and tells how that has ended, unless
-// it may be tried again.
-func (s *session) sendLarge(l *letter) error {
-	client, err := s.link.get()
-	if err != nil {
-		return err
-	}
-	watch := s.paging.begin(l.key)
-	defer s.paging.end(watch)
-	var (
-		p       pager
-		k       *kind
-		target  string
-		touched []string
-		stub    bool
-		broken  bool
-		here    bool                    // and yet the key is here
-		seen    = make(map[string]bool) // touched elements that are here
-	)
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		stat := d.Stat(l.key)
-		if k == nil {
-			k, touched, stub = nil, nil, false
-			if k = kinds[stat.Type]; k != nil {
-				touched, _, stub = s.changes.touched(l.key)
-				p = newPager(l.key, k, stat, memoryUsage(d, l.key))
-			}
-		}
-		if k == nil || stat.Type != k.name || watch.broken() {
-			broken, here = true, stat.Type != typeNone
-			return true, nil
-		}
-		return p.read(d, stat)
-	}, func() error {
-		if broken {
-			return nil
-		}
-		items := p.take()
-		var post commandsOfLetters
-		if target == "" {
-			if l.of = s.changes.unasked(l.key); l.of != nil {
-				l.exists = remote.NewCommand("EXISTS", l.key)
-				post.append(l.exists, l)
-			}
-			if target = l.key; !stub {
-				target = remoteStage(l.key)
-				post.append(remote.NewCommand("UNLINK", target), l)
-			}
-		}
-		if stub {
-			for _, name := range k.names(items) {
-				seen[name] = true
-			}
-		}
-		for _, cmd := range k.adds(target, items) {
-			post.append(cmd, l)
-		}
-		if !stub {
-			post.append(remote.NewCommand("PEXPIRE", target, remoteStageTTL), l)
-		}
-		if err := post.exec(s.ctx, client); err != nil {
-			return err
-		}
-		return l.refused
-	})
-	switch {
-	case l.refused != nil:
-		return s.delivered(l)
-	case err != nil:
-		return err
-	case broken && here && !s.changes.superseded(l.key):
-		return keyError("send", l.key, errReplacedMeanwhile)
-	case broken:
-		s.missing(l)
-		return nil
-	}
-	var post commandsOfLetters
-	last := takePlace(target, l.key, p.expireAt)
-	if stub {
-		gone := touched[:0]
-		for _, name := range touched {
-			if !seen[name] {
-				gone = append(gone, name)
-			}
-		}
-		last = k.removes(l.key, gone)
-		if p.expireAt != 0 {
-			last = append(last, expiryCommand(l.key, p.expireAt))
-		}
-	}
-	for _, cmd := range last {
-		post.append(cmd, l)
-	}
-	if err := post.exec(s.ctx, client); err != nil {
-		return err
-	}
-	l.whole = &wholeValue{}
-	return s.delivered(l)
+func takePlace(stage, key string, expireAt int64) []command {
+	return []command{expiryCommand(stage, expireAt), {"RENAME", stage, key}}
 }

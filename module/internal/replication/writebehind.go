@@ -118,13 +118,10 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 			s.changes.back(l.flight) // its turn will come
 		}
 	}
-	var post commandsOfLetters
-	for _, l := range letters {
-		for _, cmd := range s.write(l) {
-			post.append(cmd, l)
-		}
+	if letters, err = s.settleDisputes(client, letters); err != nil {
+		return err
 	}
-	if err := post.exec(s.ctx, client); err != nil {
+	if err := s.post(client, letters); err != nil {
 		return err
 	}
 	for _, l := range letters {
@@ -133,6 +130,37 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 		}
 	}
 	return nil
+}
+
+// post sends letters: first what brings them, then, of those that the remote has
+// taken to their ends, what makes stages the keys.
+func (s *session) post(client *remote.Client, letters []*letter) error {
+	var first, last commandsOfLetters
+	finish := make([][]command, len(letters))
+	for i, l := range letters {
+		build, end := s.write(l, &first)
+		for _, cmd := range build {
+			first.append(newCommand(cmd), l)
+		}
+		finish[i] = end
+		if len(build) <= stageAtOnce {
+			for _, cmd := range end {
+				first.append(newCommand(cmd), l)
+			}
+			finish[i] = nil
+		}
+	}
+	if err := first.exec(s.ctx, client); err != nil {
+		return err
+	}
+	for i, l := range letters {
+		for _, cmd := range finish[i] {
+			if l.refused == nil {
+				last.append(newCommand(cmd), l)
+			}
+		}
+	}
+	return last.exec(s.ctx, client)
 }
 
 // travels is R1: whether key may leave this server now.
@@ -240,17 +268,17 @@ func (s *session) welcome(l *letter) error {
 	return err
 }
 
-// write is what brings a change to the remote.
-func (s *session) write(l *letter) []*remote.Command {
-	var cmds []*remote.Command
+// write is what brings a change to the remote, and what makes it count there. What
+// has to be asked before comes into first.
+func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []command) {
 	if l.Base == journal.Deleted {
-		cmds = append(cmds, remote.NewCommand("UNLINK", l.key))
+		build = append(build, command{"UNLINK", l.key})
 	} else if l.of = s.changes.unasked(l.key); l.of != nil {
 		l.exists = remote.NewCommand("EXISTS", l.key)
-		cmds = append(cmds, l.exists)
+		first.append(l.exists, l)
 	}
 	if l.whole != nil {
-		return append(cmds, l.whole.commands(l.key)...)
+		return l.whole.commands(l.key)
 	}
 	var add, remove []string
 	for name, element := range l.Elements {
@@ -264,50 +292,28 @@ func (s *session) write(l *letter) []*remote.Command {
 		}
 	}
 	if k := kindOf(l.Kind); k != nil {
-		cmds = append(cmds, k.adds(l.key, add)...)
-		cmds = append(cmds, k.removes(l.key, remove)...)
+		build = append(build, k.adds(l.key, add)...)
+		build = append(build, k.removes(l.key, remove)...)
 	}
 	if l.HasExpiry {
-		cmds = append(cmds, expiryCommand(l.key, l.ExpireAt))
+		build = append(build, expiryCommand(l.key, l.ExpireAt))
 	}
-	return cmds
+	return build, nil
 }
 
-// adds are what writes items to key on the remote.
-func (k *kind) adds(key string, items []string) []*remote.Command {
-	var cmds []*remote.Command
-	for len(items) > 0 {
-		n := k.part(items)
-		cmds = append(cmds, remote.NewCommand(arguments(k.add, key, items[:n])...))
-		items = items[n:]
+// newCommand makes a command one for the remote.
+func newCommand(cmd command) *remote.Command {
+	args := make([]any, len(cmd))
+	for i, arg := range cmd {
+		args[i] = arg
 	}
-	return cmds
-}
-
-// removes are what removes the elements names from key on the remote.
-func (k *kind) removes(key string, names []string) []*remote.Command {
-	var cmds []*remote.Command
-	for len(names) > 0 {
-		n := min(len(names), partElements)
-		cmds = append(cmds, remote.NewCommand(arguments(k.remove, key, names[:n])...))
-		names = names[n:]
-	}
-	return cmds
-}
-
-func arguments(name, key string, items []string) []any {
-	args := make([]any, 0, 2+len(items))
-	args = append(args, name, key)
-	for _, item := range items {
-		args = append(args, item)
-	}
-	return args
+	return remote.NewCommand(args...)
 }
 
 // expiryCommand gives the remote's key an expiry: unix milliseconds, 0 for never.
-func expiryCommand(key string, at int64) *remote.Command {
+func expiryCommand(key string, at int64) command {
 	if at == 0 {
-		return remote.NewCommand("PERSIST", key)
+		return command{"PERSIST", key}
 	}
-	return remote.NewCommand("PEXPIREAT", key, strconv.FormatInt(at, 10))
+	return command{"PEXPIREAT", key, strconv.FormatInt(at, 10)}
 }

@@ -152,14 +152,17 @@ func (w *writer) deliver(b batch) error {
 }
 
 // attempt sends a batch once: the elements, then the expiries of those keys whose
-// elements the remote has taken. What the remote refuses is a fault of that key
-// alone.
+// elements the remote has taken, and stages take their places. What the remote
+// refuses is a fault of that key alone.
 func (w *writer) attempt(b batch) error {
-	var adds, expiries commands
+	var adds, last commands
 	for i := range b.chunks {
-		for _, cmd := range b.chunks[i].adds() {
-			adds.append(cmd, b.chunks[i].of)
+		c := &b.chunks[i]
+		build, finish := c.commands()
+		for _, cmd := range build {
+			adds.append(newCommand(cmd), c.of)
 		}
+		c.finish = finish
 	}
 	if err := adds.exec(w); err != nil {
 		return err
@@ -167,10 +170,22 @@ func (w *writer) attempt(b batch) error {
 	for i := range b.chunks {
 		c := &b.chunks[i]
 		if c.last && c.err == nil && c.of.refused == nil {
-			expiries.append(c.expiry(), c.of)
+			for _, cmd := range c.finish {
+				last.append(newCommand(cmd), c.of)
+			}
 		}
 	}
-	return expiries.exec(w)
+	return last.exec(w)
+}
+
+// commands are what brings c to the remote, and what comes after its key's other
+// chunks, if the remote has taken them.
+func (c *chunk) commands() (build, finish []command) {
+	if c.whole {
+		v := wholeValue{kind: c.of.kind, items: c.items, expireAt: c.expireAt}
+		return v.commands(c.of.key)
+	}
+	return c.of.kind.adds(c.of.key, c.items), []command{expiryCommand(c.of.key, c.expireAt)}
 }
 
 // commands are some for the remote, and the key of each.
@@ -197,28 +212,4 @@ func (c *commands) exec(w *writer) error {
 		}
 	}
 	return nil
-}
-
-// adds are what writes c's items to the remote.
-func (c *chunk) adds() []*remote.Command {
-	var cmds []*remote.Command
-	for rest := c.items; len(rest) > 0; {
-		n := c.of.kind.part(rest)
-		args := make([]any, 0, 2+n)
-		args = append(args, c.of.kind.add, c.of.key)
-		for _, item := range rest[:n] {
-			args = append(args, item)
-		}
-		cmds = append(cmds, remote.NewCommand(args...))
-		rest = rest[n:]
-	}
-	return cmds
-}
-
-// expiry is what gives the remote's key the expiry of ours.
-func (c *chunk) expiry() *remote.Command {
-	if c.expireAt == 0 {
-		return remote.NewCommand("PERSIST", c.of.key)
-	}
-	return remote.NewCommand("PEXPIREAT", c.of.key, c.expireAt)
 }

@@ -94,6 +94,57 @@ func Page(reply string) (cursor string, items []string, err error) {
 	return cursor, items, nil
 }
 
+// Any reads any reply: into an int64, a string, a []any, an Error, or nil.
+func Any(reply string) (any, error) {
+	v, rest, err := value(reply, maxDepth)
+	if err != nil || rest != "" {
+		return nil, malformed(reply)
+	}
+	return v, nil
+}
+
+// maxDepth is how deep arrays may stand in arrays.
+const maxDepth = 8
+
+func value(s string, depth int) (v any, rest string, err error) {
+	line, after, err := first(s)
+	if err != nil || depth == 0 {
+		return nil, "", malformed(s)
+	}
+	switch line[0] {
+	case '-':
+		return Error(line[1:]), after, nil
+	case '+':
+		return line[1:], after, nil
+	case ':':
+		n, err := strconv.ParseInt(line[1:], 10, 64)
+		return n, after, err
+	case '$':
+		if line == "$-1" {
+			return nil, after, nil
+		}
+		return bulk(s)
+	case '*':
+		if line == "*-1" {
+			return nil, after, nil
+		}
+		n, err := count(line, '*')
+		if err != nil {
+			return nil, "", err
+		}
+		list := make([]any, 0, min(n, len(after)/4)) // an item has at least four bytes
+		for range n {
+			var item any
+			if item, after, err = value(after, depth-1); err != nil {
+				return nil, "", err
+			}
+			list = append(list, item)
+		}
+		return list, after, nil
+	}
+	return nil, "", malformed(s)
+}
+
 func array(s string) (items []string, rest string, err error) {
 	line, rest, err := first(s)
 	if err != nil {

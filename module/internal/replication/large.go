@@ -1,0 +1,230 @@
+package replication
+
+import (
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+)
+
+// remoteStageTTL is how long a value that is being put together on the remote
+// outlives a crash, in milliseconds.
+const remoteStageTTL = "600000"
+
+// sendLargeChanges sends values that are read page by page, one after the other.
+func (s *session) sendLargeChanges() {
+	pauses := sendPauses()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case f := <-s.large:
+			func() {
+				defer s.changes.back(f) // unless it has ended
+				s.rest(pauses, s.sendLarge(&letter{flight: f}))
+			}()
+		}
+	}
+}
+
+// sendLarge sends the value of l page by page, and tells how that has ended, unless
+// it may be tried again.
+func (s *session) sendLarge(l *letter) error {
+	client, err := s.link.get()
+	if err != nil {
+		return err
+	}
+	v := largeValue{session: s, client: client, key: l.key, letter: l}
+	if err := v.send(); err != nil {
+		return err
+	}
+	switch {
+	case v.refused != nil:
+		l.refused = v.refused
+	case v.torn && !s.changes.superseded(l.key):
+		return keyError("send", l.key, errReplacedMeanwhile)
+	case v.torn, v.gone:
+		s.missing(l)
+		return nil
+	}
+	l.whole = &wholeValue{}
+	return s.delivered(l)
+}
+
+// A largeValue is one on its way to the remote, page by page: into a stage, which
+// then takes the key's place. What may be a part of the value only is added to what
+// is there.
+type largeValue struct {
+	session *session
+	client  *remote.Client
+	key     string
+	letter  *letter // nil: no change wants it
+
+	// Found when the first page is read.
+	kind    *kind
+	pager   pager
+	stub    *stub // nil: all of it is here
+	touched []string
+	seen    map[string]bool // those of touched that are here
+
+	begun           bool   // the remote has had the first commands
+	target          string // the stage, or the key
+	elements, bytes int64  // sent
+
+	// How it has ended, if not well.
+	gone    bool  // the key is not here any more
+	torn    bool  // it has become another one while it was read
+	refused error // by the remote
+}
+
+// send sends the value. An error means that it may be tried again.
+func (v *largeValue) send() error {
+	watch := v.session.paging.begin(v.key)
+	defer v.session.paging.end(watch)
+	err := inSlices(v.session.ctx, v.session.local,
+		func(d Data) (bool, error) { return v.read(d, watch) },
+		func() error {
+			if v.gone || v.torn {
+				return nil
+			}
+			return v.sendPage(v.pager.take())
+		})
+	switch {
+	case v.refused != nil:
+		return nil
+	case err != nil:
+		return err
+	case v.gone || v.torn:
+		if v.torn {
+			v.session.changes.torn(v.key)
+		}
+		return nil
+	}
+	if err := v.finish(); err != nil && v.refused == nil {
+		return err
+	}
+	return nil
+}
+
+// read reads the next page.
+func (v *largeValue) read(d Data, watch *watch) (done bool, err error) {
+	stat := d.Stat(v.key)
+	if v.kind == nil {
+		if v.kind = kinds[stat.Type]; v.kind != nil {
+			v.begin(d, stat, watch)
+		}
+	}
+	if v.kind == nil || stat.Type != v.kind.name || watch.broken() {
+		v.gone = stat.Type == typeNone
+		v.torn = !v.gone
+		return true, nil
+	}
+	return v.pager.read(d, stat)
+}
+
+// begin decides how to read and to send, before the first page.
+func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
+	v.pager = newPager(v.key, v.kind, stat, memoryUsage(d, v.key))
+	if !v.kind.walk.steady() {
+		watch.beStrict()
+		if v.session.changes.tornOften(v.key) {
+			v.pager.count = wholeValues // it takes its time, once
+		}
+	}
+	v.target = remoteStage(v.key)
+	if v.stub = v.session.changes.stubOf(v.key); v.stub != nil && v.kind.merges() {
+		v.touched, _, _ = v.session.changes.touched(v.key)
+		v.seen = make(map[string]bool)
+		v.target = v.key
+	}
+}
+
+// merging reports whether pages are added to the key itself.
+func (v *largeValue) merging() bool { return v.target == v.key }
+
+func (v *largeValue) sendPage(items []string) error {
+	var cmds []*remote.Command
+	if !v.begun {
+		v.begun = true
+		switch {
+		case !v.merging():
+			cmds = append(cmds, remote.NewCommand("UNLINK", v.target))
+		case v.letter != nil:
+			if v.letter.of = v.session.changes.unasked(v.key); v.letter.of != nil {
+				v.letter.exists = remote.NewCommand("EXISTS", v.key)
+				cmds = append(cmds, v.letter.exists)
+			}
+		}
+	}
+	if v.merging() {
+		for _, name := range v.kind.names(items) {
+			v.seen[name] = true
+		}
+	}
+	for _, cmd := range v.kind.adds(v.target, items) {
+		cmds = append(cmds, newCommand(cmd))
+	}
+	if !v.merging() {
+		cmds = append(cmds, remote.NewCommand("PEXPIRE", v.target, remoteStageTTL))
+	}
+	v.elements += int64(v.kind.elements(items))
+	for _, item := range items {
+		v.bytes += int64(len(item))
+	}
+	return v.exec(cmds)
+}
+
+// finish makes what was sent count.
+func (v *largeValue) finish() error {
+	var last []command
+	switch {
+	case v.merging():
+		var gone []string
+		for _, name := range v.touched {
+			if !v.seen[name] {
+				gone = append(gone, name)
+			}
+		}
+		last = v.kind.removes(v.key, gone)
+		if v.pager.expireAt != 0 {
+			last = append(last, expiryCommand(v.key, v.pager.expireAt))
+		}
+	case v.stub != nil:
+		disputed, err := v.session.disputed(v.client, v.key, v.stub, func() (value, error) {
+			values, err := fetchOnce(v.session.ctx, v.client, []string{v.target})
+			if err != nil {
+				return value{}, err
+			}
+			return values[0], nil
+		})
+		if err != nil {
+			return err
+		}
+		if disputed {
+			v.refused = keyError("send", v.key, errDisputed)
+			return nil
+		}
+		fallthrough
+	default:
+		last = takePlace(v.target, v.key, v.pager.expireAt)
+	}
+	cmds := make([]*remote.Command, len(last))
+	for i, cmd := range last {
+		cmds[i] = newCommand(cmd)
+	}
+	return v.exec(cmds)
+}
+
+// exec runs commands on the remote. What it refuses ends the sending.
+func (v *largeValue) exec(cmds []*remote.Command) error {
+	if len(cmds) == 0 {
+		return nil
+	}
+	if err := v.client.Exec(v.session.ctx, cmds...); err != nil {
+		return err
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			v.refused = keyError(cmd.Name(), v.key, err)
+			return v.refused
+		}
+	}
+	return nil
+}
