@@ -30,6 +30,10 @@ func (m *sponsor) commands() []redismodule.Command {
 						Summary: "only the keys of these sponsors",
 					},
 					{
+						Name: "prune", Type: redismodule.ArgToken, Token: "PRUNE", Optional: true,
+						Summary: "also remove, on the remote, what is gone here from keys that are here, and keys of people who are no sponsors, if they are here",
+					},
+					{
 						Name: "dryrun", Type: redismodule.ArgToken, Token: "DRYRUN", Optional: true,
 						Summary: "count, and copy nothing",
 					},
@@ -98,6 +102,21 @@ func (m *sponsor) commands() []redismodule.Command {
 			Run: m.runRetry,
 		},
 		{
+			Name:  "sponsor.forget",
+			Flags: "write admin",
+			Doc: redismodule.CommandDoc{
+				Summary:    "Erases a person's keys here and on the remote, sponsor or not, and answers how many there were when the remote has done so.",
+				Complexity: "O(N) with N being their keys; with templates that end in *, being all keys of both servers",
+				Since:      since,
+				Arity:      2,
+				Args: []redismodule.Arg{{
+					Name: "id", Type: redismodule.ArgString,
+					Summary: "the person's, as it stands in their keys",
+				}},
+			},
+			Run: m.runForget,
+		},
+		{
 			Name:  "sponsor.help",
 			Flags: "readonly fast allow-loading allow-stale",
 			Doc: redismodule.CommandDoc{
@@ -127,9 +146,11 @@ func runHelp(ctx redismodule.Context, args []string) {
 	}
 	lines := []string{
 		"SPONSOR.<subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-		"SYNC [USER <id> [<id> ...]] [DRYRUN] [NOWAIT]",
+		"SYNC [USER <id> [<id> ...]] [PRUNE] [DRYRUN] [NOWAIT]",
 		"    Copy what the sponsors have on this server to the remote, and answer",
 		"    with what was copied when it is there. USER: only these sponsors.",
+		"    PRUNE: also remove there what is gone here from keys that are here, and",
+		"    keys of people who are no sponsors, if they are here.",
 		"    DRYRUN: count, and copy nothing. NOWAIT: answer at once.",
 		"WAIT <timeout-ms>",
 		"    Wait until the remote has acknowledged every change made before; answer",
@@ -138,6 +159,9 @@ func runHelp(ctx redismodule.Context, args []string) {
 		"    List the changes that the remote has refused: key, reason, unix time.",
 		"RETRY [<key> ...]",
 		"    Send such changes again, of these keys or of all; answer how many.",
+		"FORGET <id>",
+		"    Erase a person's keys here and on the remote, sponsor or not; answer how",
+		"    many there were when the remote has done so.",
 		"STATUS",
 		"    Show the connection to the remote, and what was done.",
 		"HELP",
@@ -172,7 +196,7 @@ func (m *sponsor) runSync(ctx redismodule.Context, args []string) {
 		client := ctx.Block()
 		go func() {
 			result, err := run.Wait()
-			client.Unblock(func(ctx redismodule.Context) { replySync(ctx, result, err) })
+			client.Unblock(func(ctx redismodule.Context) { replySync(ctx, request, result, err) })
 		}()
 	}
 }
@@ -193,9 +217,9 @@ func parseSync(args []string) (request replication.SyncRequest, nowait bool, err
 		case option == "NOWAIT":
 			nowait = true
 		case option == "PRUNE":
-			return request, false, errors.New("PRUNE is not in this version: SYNC adds, and removes nothing on the remote")
+			request.Prune = true
 		case user && !keyspace.ValidOwner(arg):
-			return request, false, fmt.Errorf("%.64q cannot be the id of a sponsor: an id is not empty and holds no colon", arg)
+			return request, false, badOwner(arg)
 		case user:
 			request.Owners = append(request.Owners, arg)
 		default:
@@ -208,7 +232,11 @@ func parseSync(args []string) (request replication.SyncRequest, nowait bool, err
 	return request, nowait, nil
 }
 
-func replySync(ctx redismodule.Context, result replication.SyncResult, err error) {
+func badOwner(id string) error {
+	return fmt.Errorf("%.64q cannot be the id of a sponsor: an id is not empty and holds no colon", id)
+}
+
+func replySync(ctx redismodule.Context, request replication.SyncRequest, result replication.SyncResult, err error) {
 	fault.Point("answer")
 	if err != nil {
 		message := fmt.Sprintf("ERR SYNC has failed: %v", err)
@@ -218,7 +246,7 @@ func replySync(ctx redismodule.Context, result replication.SyncResult, err error
 		ctx.ReplyError(message)
 		return
 	}
-	replyFields(ctx, []field{
+	fields := []field{
 		numberField("sponsors", result.Sponsors),
 		numberField("keys", result.Keys),
 		numberField("elements", result.Elements),
@@ -226,7 +254,11 @@ func replySync(ctx redismodule.Context, result replication.SyncResult, err error
 		numberField("skipped", result.Skipped),
 		numberField("failed", result.Failed),
 		numberField("duration_ms", int64(result.Duration/time.Millisecond)),
-	})
+	}
+	if request.Prune {
+		fields = append(fields, numberField("pruned", result.Pruned))
+	}
+	replyFields(ctx, fields)
 }
 
 func replyArity(ctx redismodule.Context, args []string) {

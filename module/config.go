@@ -71,7 +71,7 @@ func readSettings(getenv func(string) (string, bool), args []string) (settings, 
 	s := settings{
 		keys: keyspace.DefaultTemplates, port: 6379,
 		readThrough: string(replication.ReadAsync), readTimeout: 500, absentTTL: 5000,
-		onLapse: "keep", bufferLimit: 64, writeBehind: true,
+		onLapse: string(replication.LapseKeep), bufferLimit: 64, writeBehind: true,
 	}
 	var errs []error
 	list := s.list()
@@ -183,6 +183,7 @@ func (s *settings) config() (replication.Config, error) {
 		Tuning: replication.Tuning{
 			ReadThrough: replication.ReadThrough(s.readThrough),
 			AbsentTTL:   time.Duration(s.absentTTL) * time.Millisecond,
+			OnLapse:     replication.OnLapse(s.onLapse),
 			BufferLimit: s.bufferLimit << 20,
 		},
 	}, nil
@@ -247,11 +248,9 @@ func checkReadThrough(s string) error {
 }
 
 func checkOnLapse(s string) error {
-	switch s {
-	case "purge":
-		return errors.New("purge is not in this version: use keep")
-	case "keep":
+	switch replication.OnLapse(s) {
+	case replication.LapseKeep, replication.LapsePurge:
 		return nil
 	}
-	return fmt.Errorf("%q is not keep", s)
+	return fmt.Errorf("%q is neither keep nor purge", s)
 }

@@ -62,7 +62,7 @@ var settingCases = []struct {
 	{"read-through", "SPONSOR_READ_THROUGH", "async", "off", "async", "block", "use async"},
 	{"read-timeout-ms", "", "500", "1", "3600000", "0", "from 1 to 3600000"},
 	{"absent-ttl-ms", "", "5000", "0", "3600000", "-1", "from 0 to 3600000"},
-	{"on-lapse", "", "keep", "keep", "keep", "purge", "use keep"},
+	{"on-lapse", "", "keep", "purge", "keep", "delete", "neither keep nor purge"},
 	{"buffer-limit-mb", "", "64", "1", "1048576", "0", "from 1 to 1048576"},
 }
 
@@ -209,7 +209,7 @@ func TestReadSettingsToConfig(t *testing.T) {
 	}
 	got := fmt.Sprintf("%s %s %s %+v %+v", c.Org, c.Templates, c.Unfiltered, c.Remote, c.Tuning)
 	want := "acme a:<id> b:<id>:* graph {Host:r.example Port:7 Username:u PasswordFile:p Password:secret TLS:true CACert:c " +
-		"ServerName:n Cluster:true} {ReadThrough:off AbsentTTL:70ms BufferLimit:3145728}"
+		"ServerName:n Cluster:true} {ReadThrough:off AbsentTTL:70ms OnLapse:keep BufferLimit:3145728}"
 	if got != want {
 		t.Errorf("config = %s\nwant     %s", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
 // runWait is SPONSOR.WAIT.
@@ -37,6 +38,38 @@ func (m *sponsor) runWait(ctx redismodule.Context, args []string) {
 				return
 			}
 			ctx.ReplyInt(int64(left))
+		})
+	}()
+}
+
+// runForget is SPONSOR.FORGET.
+func (m *sponsor) runForget(ctx redismodule.Context, args []string) {
+	if len(args) != 2 {
+		replyArity(ctx, args)
+		return
+	}
+	if !keyspace.ValidOwner(args[1]) {
+		ctx.ReplyError("ERR " + badOwner(args[1]).Error())
+		return
+	}
+	if !ctx.MayBlock() {
+		ctx.ReplyError("ERR SPONSOR.FORGET waits for the remote, which MULTI and scripts do not allow: call it outside of them")
+		return
+	}
+	forgetting, err := m.engine.Forget(args[1])
+	if err != nil {
+		ctx.ReplyError("ERR " + err.Error())
+		return
+	}
+	client := ctx.Block()
+	go func() {
+		keys, err := forgetting.Wait()
+		client.Unblock(func(ctx redismodule.Context) {
+			if err != nil {
+				ctx.ReplyError("ERR FORGET has failed: " + err.Error())
+				return
+			}
+			ctx.ReplyInt(int64(keys))
 		})
 	}()
 }

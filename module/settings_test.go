@@ -104,7 +104,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		"sponsor.keys-unfiltered": {"*": "begin with something literal"},
 		"sponsor.org":             {"a b": "not the login", "a:b": "not the login"},
 		"sponsor.read-through":    {"block": "not in this version: use async", "sometimes": "argument"},
-		"sponsor.on-lapse":        {"purge": "not in this version: use keep"},
+		"sponsor.on-lapse":        {"delete": "argument"},
 		"sponsor.remote-port":     {"0": "between", "x": "integer"},
 		"sponsor.buffer-limit-mb": {"0": "between"},
 	} {

@@ -21,6 +21,7 @@ const version = 1
 const (
 	flagExpiry = 1 << iota
 	flagPartial
+	flagErase
 )
 
 var errMalformed = errors.New("malformed mark")
@@ -34,10 +35,11 @@ func EncodeBoth(m, newer *Mark) string {
 	if newer.Base != Keep {
 		both := *newer // what was before does not matter
 		both.Seq = max(m.Seq, newer.Seq)
+		both.Erase = m.Erase || newer.Erase
 		return both.Encode()
 	}
 	if len(m.Elements)+len(newer.Elements) > maxElements {
-		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial}
+		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial, Erase: m.Erase || newer.Erase}
 		return whole.Encode()
 	}
 	both := *m
@@ -57,6 +59,9 @@ func (m *Mark) encode(elements map[string]Element, fits bool) string {
 	}
 	if m.Partial {
 		flags |= flagPartial
+	}
+	if m.Erase {
+		flags |= flagErase
 	}
 	kind := m.Kind
 	if len(elements) == 0 {
@@ -124,11 +129,11 @@ func (d *decoder) mark() Mark {
 	m.Base, m.Kind = Base(d.byte()), Kind(d.byte())
 	flags := d.byte()
 	m.Seq = d.uvarint()
-	m.Partial = flags&flagPartial != 0
+	m.Partial, m.Erase = flags&flagPartial != 0, flags&flagErase != 0
 	if m.HasExpiry = flags&flagExpiry != 0; m.HasExpiry {
 		m.ExpireAt = d.varint()
 	}
-	if m.Base > Whole || m.Kind > ZSet || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial {
+	if m.Base > Whole || m.Kind > ZSet || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial|flagErase {
 		d.err = errMalformed
 	}
 	if m.Kind != NoKind {

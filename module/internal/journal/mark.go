@@ -53,6 +53,10 @@ type Mark struct {
 	HasExpiry bool
 	ExpireAt  int64
 
+	// Erase says that the key goes on the remote first, whoever its owner is by
+	// then: they have asked to be forgotten.
+	Erase bool
+
 	// Partial says that the local server may have a part of the value only:
 	// the key was written while it was away. The whole is then no reason to
 	// remove anything on the remote but Elements, those of which the local
@@ -69,6 +73,7 @@ func (m *Mark) Empty() bool {
 func (m *Mark) Add(newer Mark) (grown int64) {
 	m.Seq = max(m.Seq, newer.Seq)
 	m.Partial = newer.Partial
+	m.Erase = m.Erase || newer.Erase
 	if newer.Base != Keep {
 		grown -= m.Size()
 		m.Base, m.Kind, m.Elements = newer.Base, NoKind, nil

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -197,6 +198,39 @@ func (c *Client) Exec(ctx context.Context, cmds ...*Command) error {
 	}
 	return nil
 }
+
+// Scan calls found with the keys that match a glob, as SCAN lists them: one may come
+// twice, and those that are written meanwhile may be missing. On a cluster it asks
+// every shard.
+func (c *Client) Scan(ctx context.Context, glob string, found func(keys []string) error) error {
+	var mu sync.Mutex // of found: shards answer at the same time
+	scan := func(ctx context.Context, node redis.Cmdable) error {
+		for cursor := uint64(0); ; {
+			keys, next, err := node.Scan(ctx, cursor, glob, scanCount).Result()
+			if err != nil {
+				return c.explain(err)
+			}
+			mu.Lock()
+			err = found(keys)
+			mu.Unlock()
+			if err != nil || next == 0 {
+				return err
+			}
+			cursor = next
+		}
+	}
+	if cluster, ok := c.rdb.(*redis.ClusterClient); ok {
+		err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return scan(ctx, node) })
+		if err != nil {
+			return c.explain(err)
+		}
+		return nil
+	}
+	return scan(ctx, c.rdb)
+}
+
+// scanCount is how many keys the remote looks at for one answer to SCAN.
+const scanCount = 1000
 
 // Missing reports whether the answer to cmd is that there is no such key.
 func Missing(cmd *Command) bool { return errors.Is(cmd.Err(), redis.Nil) }

@@ -160,12 +160,12 @@ func (r *reader) readKey(d Data, next planned) error {
 	}
 	stub := r.session.changes.isStub(next.key)
 	c := &copying{key: next.key, kind: k}
-	whole := !k.merges()
-	if whole && stub {
+	if !k.merges() && stub {
 		// It is on its way by itself.
 		r.refuse(c, keyError("copy", next.key, errDisputed))
 		return nil
 	}
+	whole := !k.merges() || r.run.request.Prune && !stub
 	large, size := isLarge(d, next.key, k, stat)
 	r.run.hold(c)
 	switch {

@@ -47,10 +47,17 @@ type emptying struct {
 // hold for the key from now on, or nothing. It is called within the event, when the
 // value of a key that has just been made may still be empty.
 func (s *session) capture(ev Event, d Data) (mark string) {
-	if !s.config.WriteBehind || s.config.Remote.Host == "" || !s.mayTravel(ev.Key) {
+	if !s.config.WriteBehind || s.config.Remote.Host == "" {
 		return ""
 	}
 	c := s.changes
+	if !s.mayTravel(ev.Key) {
+		switch ev.What {
+		case Deleted, Replaced, Evicted, Expired:
+			c.completed(ev.Key) // it may have been a sponsor's once
+		}
+		return ""
+	}
 	old := func() string { return readMark(d, ev.Key) }
 	m := journal.Mark{Kind: ev.Kind, Elements: ev.Elements}
 	switch ev.What {

@@ -75,6 +75,9 @@ type change struct {
 	repair bool
 }
 
+// bare reports whether ch is an erasure, and nothing was written since.
+func (ch *change) bare() bool { return ch.Base == journal.Deleted && len(ch.Elements) == 0 }
+
 func newChanges() *changes {
 	c := &changes{wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), limit: 64 << 20}
 	c.mu.Lock()
@@ -355,6 +358,14 @@ func (c *changes) hold(key string) (flying *change, st *stub) {
 	k := c.at(key)
 	k.held++
 	return k.flying, k.stub
+}
+
+// flies reports whether a change of key is under way.
+func (c *changes) flies(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	return k != nil && k.flying != nil
 }
 
 // fliesWhole reports whether ch, a whole value, is flying to key still.

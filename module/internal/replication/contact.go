@@ -147,9 +147,6 @@ func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
 	return run, err
 }
 
-// existsBatch is how many keys the remote is asked for at a time.
-const existsBatch = 1000
-
 // suspectWhatIsThere makes stubs of the keys of owners, or of all sponsors, that
 // the remote has already.
 func (s *session) suspectWhatIsThere(owners []string) error {
@@ -160,36 +157,16 @@ func (s *session) suspectWhatIsThere(owners []string) error {
 	if len(owners) == 0 {
 		owners = s.sponsors.list()
 	}
-	exact, _ := s.split(false)
 	var keys []string
 	for _, owner := range owners {
-		for _, t := range exact {
-			if t.Owned() {
-				keys = append(keys, t.Key(owner))
-			}
-		}
+		theirs, _ := ownedBy(owner, s.config.Templates, s.config.Unfiltered)
+		keys = append(keys, theirs...)
 	}
-	for len(keys) > 0 {
-		n := min(len(keys), existsBatch)
-		cmds := make([]*remote.Command, n)
-		for i, key := range keys[:n] {
-			cmds[i] = remote.NewCommand("EXISTS", key)
-		}
-		if err := client.Exec(s.ctx, cmds...); err != nil {
-			return err
-		}
-		var there []string
-		for i, cmd := range cmds {
-			if exists, err := cmd.Int64(); err != nil || exists > 0 {
-				there = append(there, keys[i])
-			}
-		}
-		if err := s.suspect(there); err != nil {
-			return err
-		}
-		keys = keys[n:]
+	there, err := s.exist(client, keys)
+	if err != nil {
+		return err
 	}
-	return nil
+	return s.suspect(there)
 }
 
 // suspect makes stubs of those of keys that are here. What is here is known; a large

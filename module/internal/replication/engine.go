@@ -68,7 +68,8 @@ type Remote = remote.Options
 type Tuning struct {
 	ReadThrough ReadThrough
 	AbsentTTL   time.Duration // how long "the remote has no such key" is believed
-	BufferLimit int64         // bytes of values on their way, roughly
+	OnLapse     OnLapse
+	BufferLimit int64 // bytes of values on their way, roughly
 }
 
 // KeyPrefixes are what the keys begin with whose events the Engine needs.
@@ -98,6 +99,7 @@ type Engine struct {
 	config  Config
 	master  bool
 	session *session        // nil: nothing to do here and now
+	opened  int64           // how many sessions there were
 	ending  []chan struct{} // closed when an earlier session has ended
 	closed  bool
 }
@@ -157,7 +159,8 @@ func (e *Engine) restart(cause error) {
 		}()
 	}
 	if e.master && !e.closed && e.config.Org != "" {
-		e.session = openSession(e, e.config)
+		e.opened++
+		e.session = openSession(e, e.config, e.opened)
 	}
 }
 

@@ -12,6 +12,8 @@ var (
 	errSponsorsUnknown   = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
 	errReplacedMeanwhile = errors.New("it was replaced while it was being read")
 	errDisputed          = errors.New("it was written here while it was away, and the remote has another value; SPONSOR.RETRY sends this one in its place")
+	errStillSent         = errors.New("a change to it is still being sent")
+	errPruneNobody       = errors.New("PRUNE would remove everybody's keys from the remote, since nobody is a sponsor; SPONSOR.FORGET erases one person's")
 	errNoSet             = errors.New("it is not a set: nobody is a sponsor")
 	errGone              = errors.New("its value was evicted or flushed before it was sent")
 	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")

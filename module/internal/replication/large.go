@@ -31,7 +31,7 @@ func (s *session) sendLarge(l *letter) error {
 	if err != nil {
 		return err
 	}
-	v := largeValue{session: s, client: client, key: l.key, letter: l}
+	v := largeValue{session: s, client: client, key: l.key, by: s.stager(byChange), letter: l}
 	if err := v.send(); err != nil {
 		return err
 	}
@@ -55,6 +55,7 @@ type largeValue struct {
 	session *session
 	client  *remote.Client
 	key     string
+	by      stager
 	letter  *letter // nil: no change wants it
 
 	// Found when the first page is read.
@@ -128,7 +129,7 @@ func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
 			v.pager.count = wholeValues // it takes its time, once
 		}
 	}
-	v.target = remoteStage(v.key)
+	v.target = v.by.stage(v.key)
 	if v.stub = v.session.changes.stubOf(v.key); v.stub != nil && v.kind.merges() {
 		v.touched, _, _ = v.session.changes.touched(v.key)
 		v.seen = make(map[string]bool)

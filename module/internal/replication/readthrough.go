@@ -101,7 +101,9 @@ func (s *session) completeStubs() {
 			continue
 		}
 		for _, key := range s.changes.incomplete(time.Now()) {
-			s.wantRest(key)
+			if s.travels(key) {
+				s.wantRest(key)
+			}
 		}
 	}
 }
@@ -118,62 +120,84 @@ func (s *session) fetchMisses() {
 	}
 }
 
-// A fetch is a miss that is being fetched, and what was known of its key before.
+// A fetch is of a key, and what was known of it before.
 type fetch struct {
-	miss
+	key    string
 	flying *change // that may be in what is read, or not
 	stub   *stub
 }
 
 func (s *session) bringBack(misses []miss) {
-	fetches := make([]fetch, len(misses))
+	keys := make([]string, len(misses))
+	byKey := make(map[string]miss, len(misses))
 	for i, m := range misses {
-		flying, stub := s.changes.hold(m.key)
-		fetches[i] = fetch{m, flying, stub}
+		keys[i], byKey[m.key] = m.key, m
 	}
 	// Whatever happens, nobody must find a key "on its way" for ever.
 	defer func() {
 		for _, m := range misses {
 			s.residency.settle(m, absence{})
-			s.changes.release(m.key)
+		}
+	}()
+	wanted := func(key string) bool { return s.residency.fetching(byKey[key]) && s.travels(key) }
+	err := s.bringHere(keys, wanted, func(v value, st *stub, installed bool) {
+		m := byKey[v.key]
+		until := time.Now().Add(s.tuning.Load().AbsentTTL)
+		switch {
+		case v.err != nil:
+			s.fail("a missed key could not be brought back; it is left alone for a while", v.err)
+			s.residency.settle(m, absence{state: failed, until: until})
+		case v.kind == nil:
+			s.residency.settle(m, absence{state: absent, until: until})
+			s.alone(v.key, st)
+		case installed && v.key == s.config.sponsorsKey():
+			s.sponsors.refresh()
+		}
+	})
+	if err != nil {
+		s.fail("missed keys could not be fetched", err)
+	}
+}
+
+// bringHere fetches keys, and puts those that the remote has into the local data set,
+// or merges them into what is there, as long as they are wanted. It tells of each
+// what has become of it. An error means that none could be fetched.
+func (s *session) bringHere(keys []string, wanted func(key string) bool, tell func(v value, st *stub, installed bool)) error {
+	fetches := make([]fetch, len(keys))
+	for i, key := range keys {
+		// What is sent while we read may or may not be in what we read.
+		flying, stub := s.changes.hold(key)
+		fetches[i] = fetch{key, flying, stub}
+	}
+	defer func() {
+		for _, key := range keys {
+			s.changes.release(key)
 		}
 	}()
 	fetches = s.landed(fetches)
-	keys := make([]string, len(fetches))
+	landed := make([]string, len(fetches))
 	for i, f := range fetches {
-		keys[i] = f.key
+		landed[i] = f.key
 	}
-	values, err := s.fetch(s.ctx, keys)
+	values, err := s.fetch(s.ctx, landed)
 	if err != nil {
-		s.fail("missed keys could not be fetched", err)
-		return
+		return err
 	}
 	for i, v := range values {
 		f := fetches[i]
-		until := time.Now().Add(s.tuning.Load().AbsentTTL)
 		if v.err == nil && v.kind == nil {
 			v.expect(s.changes.onItsWay(v.key, f.flying))
 		}
-		switch {
-		case v.err == nil && v.kind == nil:
-			s.residency.settle(f.miss, absence{state: absent, until: until})
-			s.alone(v.key, f.stub)
-			continue
-		case v.err == nil:
-			wanted := func() bool { return s.residency.fetching(f.miss) && s.travels(v.key) }
-			var installed bool
-			if installed, v.err = s.restore(s.ctx, v, f.flying, wanted); installed {
-				s.count.fetched.Add(1)
-				if v.key == s.config.sponsorsKey() {
-					s.sponsors.refresh()
-				}
-			}
+		installed := false
+		if v.err == nil && v.kind != nil {
+			installed, v.err = s.restore(s.ctx, v, f.flying, func() bool { return wanted(v.key) })
 		}
-		if v.err != nil {
-			s.fail("a missed key could not be brought back; it is left alone for a while", v.err)
-			s.residency.settle(f.miss, absence{state: failed, until: until})
+		if installed {
+			s.count.fetched.Add(1)
 		}
+		tell(v, f.stub, installed)
 	}
+	return nil
 }
 
 // landed waits until whole values that fly have landed, because nobody knows any

@@ -25,6 +25,8 @@ type session struct {
 	log    *slog.Logger
 	count  *counters
 
+	number int64 // counts sessions
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
@@ -46,11 +48,11 @@ type session struct {
 	generation atomic.Int64 // of the data set: it changes when that is replaced
 }
 
-func openSession(e *Engine, c Config) *session {
+func openSession(e *Engine, c Config, number int64) *session {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &session{
 		config: c, local: e.local, log: e.log, count: &e.count,
-		ctx: ctx, cancel: cancel,
+		number: number, ctx: ctx, cancel: cancel,
 		link: newLink(c.Remote), sponsors: newSponsors(), residency: newResidency(e.deleted),
 		misses: newMisses(), syncs: newSyncs(),
 		changes: e.changes, large: make(chan flight, largeQueue),

@@ -17,10 +17,14 @@ import (
 type SyncRequest struct {
 	Owners []string // whose keys; none: every sponsor's, and what is replicated for everybody
 	DryRun bool     // count only
+
+	// Prune also removes, on the remote, what is gone from keys that are here and
+	// complete, and keys of people who are no sponsors, if they are here.
+	Prune bool
 }
 
 func (r SyncRequest) id() string {
-	return fmt.Sprintf("%v %q", r.DryRun, r.Owners)
+	return fmt.Sprintf("%v %v %q", r.DryRun, r.Prune, r.Owners)
 }
 
 // A SyncResult is what a SYNC has copied, or would copy.
@@ -31,6 +35,7 @@ type SyncResult struct {
 	Bytes    int64 // of their names and elements, without the protocol's own
 	Skipped  int64 // keys of a type that cannot travel
 	Failed   int64 // keys that the remote has refused
+	Pruned   int64 // keys of people who are no sponsors that were removed from the remote
 	Duration time.Duration
 }
 
@@ -42,9 +47,9 @@ type SyncRun struct {
 	done    chan struct{}
 
 	// What is known while it runs.
-	sponsors, keys, elements, bytes, skipped, failed atomic.Int64
-	seen, total                                      atomic.Int64
-	reports                                          atomic.Int64
+	sponsors, keys, elements, bytes, skipped, failed, pruned atomic.Int64
+	seen, total                                              atomic.Int64
+	reports                                                  atomic.Int64
 
 	set   *copying   // sponsors:<org>, if it is not copied as a whole
 	large []*copying // values that are copied as wholes, page by page, after the others
@@ -63,8 +68,15 @@ func (r *SyncRun) Wait() (SyncResult, error) {
 	<-r.done
 	return SyncResult{
 		Sponsors: r.sponsors.Load(), Keys: r.keys.Load(), Elements: r.elements.Load(), Bytes: r.bytes.Load(),
-		Skipped: r.skipped.Load(), Failed: r.failed.Load(), Duration: r.took,
+		Skipped: r.skipped.Load(), Failed: r.failed.Load(), Pruned: r.pruned.Load(), Duration: r.took,
 	}, r.err
+}
+
+func (r *SyncRun) stager() stager {
+	if r.own {
+		return r.session.stager(byMeet)
+	}
+	return r.session.stager(bySync)
 }
 
 // hold keeps changes to the key of c from being sent until it has arrived: they are
@@ -251,13 +263,16 @@ func (s *session) sync(run *SyncRun, turn turn) error {
 
 func (s *session) copy(run *SyncRun) error {
 	if run.request.DryRun {
-		return s.backfill(s.ctx, run, func(chunks []chunk) error {
+		err := s.backfill(s.ctx, run, func(chunks []chunk) error {
 			for i := range chunks {
 				chunks[i].unpack()
 				chunks[i].settle(run)
 			}
 			return nil
 		})
+		if err != nil || !run.request.Prune {
+			return err
+		}
 	}
 	if err := persist(s.ctx, patienceAtStart, func() error { return s.link.check(s.ctx) }); err != nil {
 		return err
@@ -265,6 +280,9 @@ func (s *session) copy(run *SyncRun) error {
 	client, err := s.link.get()
 	if err != nil {
 		return err
+	}
+	if run.request.DryRun {
+		return s.pruneOthers(run, client)
 	}
 	w := newWriter(s, run, client)
 	if err := w.close(guard("backfill", func() error { return s.backfill(w.ctx, run, w.write) })); err != nil {
@@ -276,12 +294,28 @@ func (s *session) copy(run *SyncRun) error {
 			return err
 		}
 	}
+	if run.request.Prune {
+		return s.pruneOthers(run, client)
+	}
 	return nil
+}
+
+// pruneOthers removes keys of people who are no sponsors, if all are spoken of.
+func (s *session) pruneOthers(run *SyncRun, client *remote.Client) error {
+	if len(run.request.Owners) > 0 {
+		return nil
+	}
+	if run.sponsors.Load() == 0 {
+		return errPruneNobody
+	}
+	n, err := s.prune(client, run.request.DryRun)
+	run.pruned.Store(int64(n))
+	return err
 }
 
 // copyLarge copies a large value as a whole.
 func (s *session) copyLarge(run *SyncRun, client *remote.Client, c *copying) error {
-	v := largeValue{session: s, client: client, key: c.key}
+	v := largeValue{session: s, client: client, key: c.key, by: run.stager()}
 	for {
 		if err := v.send(); err != nil {
 			return err
@@ -289,7 +323,7 @@ func (s *session) copyLarge(run *SyncRun, client *remote.Client, c *copying) err
 		if !v.torn || s.changes.tornOften(c.key) {
 			break
 		}
-		v = largeValue{session: s, client: client, key: c.key}
+		v = largeValue{session: s, client: client, key: c.key, by: run.stager()}
 	}
 	c.refused, c.elements, c.bytes = v.refused, v.elements, v.bytes
 	if v.gone || v.torn {

@@ -8,19 +8,23 @@ import (
 // A waiter waits until what was written up to a number has landed.
 type waiter struct {
 	upTo uint64
+	keys []string   // of these keys; nil: of all
 	done chan error // gets one value
 }
 
 func (w *waiter) end(err error) { w.done <- err }
 
 // wait begins to wait for all that has been written up to now.
-func (c *changes) wait() *waiter {
+func (c *changes) wait() *waiter { return c.waitFor(nil) }
+
+// waitFor begins to wait for what has been written to keys up to now.
+func (c *changes) waitFor(keys []string) *waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Numbers are of the clock, so that those in a journal that was not read
 	// yet are not higher.
 	c.number = max(c.number, uint64(time.Now().UnixMicro()))
-	w := &waiter{upTo: c.number, done: make(chan error, 1)}
+	w := &waiter{upTo: c.number, keys: keys, done: make(chan error, 1)}
 	c.waiters = append(c.waiters, w)
 	c.tellWaiters()
 	return w
@@ -36,16 +40,31 @@ func (c *changes) stop(w *waiter) {
 // tellWaiters ends the waiting of those whose changes have landed. The caller
 // holds c.mu.
 func (c *changes) tellWaiters() {
-	if len(c.waiters) == 0 || c.unread || !c.met {
+	if len(c.waiters) == 0 {
 		return
 	}
-	oldest, some := c.oldest()
 	c.waiters = slices.DeleteFunc(c.waiters, func(w *waiter) bool {
-		if some && oldest.first <= w.upTo {
+		if c.isWaiting(w) {
 			return false
 		}
 		w.end(nil)
 		return true
+	})
+}
+
+// isWaiting reports whether what w waits for is still on its way. The caller holds
+// c.mu.
+func (c *changes) isWaiting(w *waiter) bool {
+	if w.keys == nil {
+		oldest, some := c.oldest()
+		return c.unread || !c.met || some && oldest.first <= w.upTo
+	}
+	return slices.ContainsFunc(w.keys, func(key string) bool {
+		k := c.keys[key]
+		if k == nil {
+			return false
+		}
+		return k.flying != nil && k.flying.first <= w.upTo || k.next != nil && k.next.first <= w.upTo
 	})
 }
 

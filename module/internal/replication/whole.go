@@ -8,14 +8,35 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
-// remoteStage is where the value of key is put together on the remote, before it
-// takes the place of what is there. Both names are in one slot of a cluster.
-func remoteStage(key string) string {
-	const prefix = keyspace.OwnPrefix + "stage:"
+// A stager tells stages of one key apart, which may be built at the same time: by a
+// SYNC of somebody's, by one of our own, by a change, and still by a session that was
+// ended. What somebody builds begins by removing what they have left before.
+type stager string
+
+// Those of a session who build stages.
+const (
+	bySync   = "s"
+	byMeet   = "m"
+	byChange = "c"
+)
+
+// sessionsApart is how many sessions in a row have stages of their own.
+const sessionsApart = 8
+
+func (s *session) stager(who string) stager {
+	return stager(who + strconv.FormatInt(s.number%sessionsApart, 10))
+}
+
+// stage is where the value of key is put together on the remote, before it takes the
+// place of what is there. Both names are in one slot of a cluster.
+func (who stager) stage(key string) string {
+	name := keyspace.OwnPrefix + "stage:"
 	if _, rest, ok := strings.Cut(key, "{"); ok && strings.Index(rest, "}") > 0 {
-		return prefix + key // the key's own hash tag is the first one in it
+		name += key // the key's own hash tag is the first one in it
+	} else {
+		name += "{" + key + "}"
 	}
-	return prefix + "{" + key + "}"
+	return name + ":" + string(who)
 }
 
 // readWhole reads the values of letters that want it, and returns the letters that
@@ -24,7 +45,7 @@ func remoteStage(key string) string {
 func (s *session) readWhole(letters []*letter) (ready, large []*letter, err error) {
 	var want []*letter
 	for _, l := range letters {
-		if l.Base == journal.Whole || l.repair {
+		if !l.eraseOnly && (l.Base == journal.Whole || l.repair) {
 			want = append(want, l)
 		} else {
 			ready = append(ready, l)
@@ -50,6 +71,8 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 			ready = append(ready, l)
 		case stat.Type == typeNone:
 			s.missing(l)
+		case l.key == s.config.sponsorsKey() && k != kinds["set"]:
+			s.changes.die(l.flight, keyError("send", l.key, errNoSet))
 		case k == nil:
 			s.changes.die(l.flight, keyError("send "+stat.Type, l.key, errTypeCannotTravel))
 		default:
@@ -103,11 +126,11 @@ func without(names, others []string) []string {
 // stageAtOnce is how many commands may build a stage that takes its place in the
 // same pipeline. With more of them, one may be refused, and others not: such a part
 // must not take the place of the whole.
-const stageAtOnce = 2
+const stageAtOnce = 3
 
 // commands are what makes key on the remote what v is: what builds it, and what makes
 // it count if all of that was taken.
-func (v *wholeValue) commands(key string) (build, finish []command) {
+func (v *wholeValue) commands(key string, by stager) (build, finish []command) {
 	switch {
 	case v.kind == nil:
 		return nil, nil // nothing is known to have been here
@@ -125,8 +148,9 @@ func (v *wholeValue) commands(key string) (build, finish []command) {
 		}
 		return []command{set}, nil
 	}
-	stage := remoteStage(key)
+	stage := by.stage(key)
 	build = append([]command{{"UNLINK", stage}}, v.kind.adds(stage, v.items)...)
+	build = append(build, command{"PEXPIRE", stage, remoteStageTTL})
 	return build, takePlace(stage, key, v.expireAt)
 }
 

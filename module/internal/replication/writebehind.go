@@ -100,12 +100,14 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 		switch {
 		case s.travels(f.key):
 			letters = append(letters, &letter{flight: f})
-		case known:
+		case f.Erase && (known || f.bare()):
+			letters = append(letters, &letter{flight: f, eraseOnly: true})
+		case known && !s.lapsing(f.key):
 			s.changes.forget(f) // they are no sponsor
 		default:
 			s.changes.park(f)
-			if s.sponsors.isKnown() {
-				s.changes.unpark() // they have become known just now
+			if s.sponsors.isKnown() && !s.lapsing(f.key) {
+				s.changes.unpark() // it has been decided just now
 			}
 		}
 	}
@@ -124,10 +126,17 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 	if err := s.post(client, letters); err != nil {
 		return err
 	}
+	var sponsors *letter
 	for _, l := range letters {
-		if err := s.delivered(l); err != nil {
+		if l.key == s.config.sponsorsKey() {
+			sponsors = l
+		} else if err := s.delivered(l); err != nil {
 			return err
 		}
+	}
+	if sponsors != nil {
+		// Last, because what follows from it waits for the others.
+		return s.delivered(sponsors)
 	}
 	return nil
 }
@@ -171,6 +180,10 @@ func (s *session) travels(key string) bool {
 // A letter is a change on its way, and what the remote says to it.
 type letter struct {
 	flight
+	// eraseOnly says that the owner is no sponsor: nothing but the erasure of the
+	// key is sent.
+	eraseOnly bool
+
 	whole   *wholeValue     // to be sent in place of the elements
 	exists  *remote.Command // whether the remote has the key; nil: not asked
 	of      *stub           // that it was asked for
@@ -217,7 +230,7 @@ func (s *session) delivered(l *letter) error {
 	if l.refused != nil {
 		s.fail("the remote has refused a change; SPONSOR.ERRORS lists it", l.refused)
 		s.changes.die(l.flight, l.refused)
-		return nil //nolint:nilerr // it has been told
+		return nil // it has been told
 	}
 	if l.exists != nil {
 		if n, err := l.exists.Int64(); err == nil && n == 0 {
@@ -228,9 +241,10 @@ func (s *session) delivered(l *letter) error {
 		}
 	}
 	if l.key == s.config.sponsorsKey() {
-		if err := s.welcome(l); err != nil {
+		if err := errors.Join(s.welcome(l), s.bidFarewell(l)); err != nil {
 			return err
 		}
+		defer s.changes.unpark()
 	}
 	s.changes.land(l.flight)
 	return nil
@@ -271,14 +285,17 @@ func (s *session) welcome(l *letter) error {
 // write is what brings a change to the remote, and what makes it count there. What
 // has to be asked before comes into first.
 func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []command) {
-	if l.Base == journal.Deleted {
+	if l.Base == journal.Deleted || l.eraseOnly {
 		build = append(build, command{"UNLINK", l.key})
+		if l.eraseOnly {
+			return build, nil
+		}
 	} else if l.of = s.changes.unasked(l.key); l.of != nil {
 		l.exists = remote.NewCommand("EXISTS", l.key)
 		first.append(l.exists, l)
 	}
 	if l.whole != nil {
-		return l.whole.commands(l.key)
+		return l.whole.commands(l.key, s.stager(byChange))
 	}
 	var add, remove []string
 	for name, element := range l.Elements {

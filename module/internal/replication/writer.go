@@ -158,7 +158,7 @@ func (w *writer) attempt(b batch) error {
 	var adds, last commands
 	for i := range b.chunks {
 		c := &b.chunks[i]
-		build, finish := c.commands()
+		build, finish := c.commands(w.run.stager())
 		for _, cmd := range build {
 			adds.append(newCommand(cmd), c.of)
 		}
@@ -180,10 +180,10 @@ func (w *writer) attempt(b batch) error {
 
 // commands are what brings c to the remote, and what comes after its key's other
 // chunks, if the remote has taken them.
-func (c *chunk) commands() (build, finish []command) {
+func (c *chunk) commands(by stager) (build, finish []command) {
 	if c.whole {
 		v := wholeValue{kind: c.of.kind, items: c.items, expireAt: c.expireAt}
-		return v.commands(c.of.key)
+		return v.commands(c.of.key, by)
 	}
 	return c.of.kind.adds(c.of.key, c.items), []command{expiryCommand(c.of.key, c.expireAt)}
 }
