@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,7 +24,9 @@ import (
 // without the module: at the end the local server, the oracle and the remote must
 // agree about the sponsors, and the remote must know of nobody else.
 type storm struct {
+	owner         *testing.T // for as long as the servers run
 	seed          uint64
+	flavor        redistest.Flavor
 	local, remote *redistest.Server
 	oracle        *redistest.Server
 	proxy         *redistest.Proxy
@@ -43,67 +44,107 @@ type storm struct {
 // many. The order of threads it cannot repeat.
 func seeds(t *testing.T, most int) []uint64 {
 	t.Helper()
-	number := func(name string) (uint64, bool) {
-		text, ok := os.LookupEnv(name)
-		if !ok {
-			return 0, false
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n, true
+	if seed := number(t, "STORM_SEED", -1); seed >= 0 {
+		return []uint64{uint64(seed)}
 	}
-	if seed, ok := number("STORM_SEED"); ok {
-		return []uint64{seed}
-	}
-	if n, ok := number("STORM_SEEDS"); ok {
-		most = int(n)
-	}
-	list := make([]uint64, most)
+	list := make([]uint64, number(t, "STORM_SEEDS", most))
 	for i := range list {
 		list[i] = uint64(i)
 	}
 	return list
 }
 
+// number is one that the environment may set.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
 const stormKeys = "user_details:<id> user:<id> user:<id>:mnodes user:<id>:more user:<id>:x:*"
 
 func newStorm(t *testing.T, flavor redistest.Flavor) *storm {
 	t.Helper()
-	durable := []string{"appendonly yes", "appendfsync always"}
 	s := &storm{
+		owner: t, flavor: flavor,
 		remote: redistest.Remote(t, redistest.Config{Flavor: flavor, Conf: durable}),
 		oracle: redistest.New(t, redistest.Config{Flavor: flavor, Name: "oracle"}),
 	}
 	s.proxy = redistest.NewProxy(t, s.remote.Addr())
-	s.local = redistest.New(t, redistest.Config{
-		Flavor: flavor, Name: "local",
-		Modules: []string{redistest.Module(t) + " org " + org},
-		Conf: slices.Concat(durable, remoteConf(s.remote, s.proxy.Host(), s.proxy.Port()),
-			[]string{fmt.Sprintf("sponsor.keys %q", stormKeys)}),
-	})
-	s.l, s.r, s.o = s.local.Client(noRetries), s.remote.Client(), s.oracle.Client()
+	s.r, s.o = s.remote.Client(), s.oracle.Client()
+	s.use(s.newLocal())
+	must(t, s.l, cmd("FUNCTION", "LOAD", "#!lua name=storm\nredis.register_function('storm', function(KEYS, ARGV)\n"+script+"\nend)"))
 	return s
+}
+
+var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"}
+
+func (s *storm) newLocal(conf ...string) *redistest.Server {
+	return redistest.New(s.owner, redistest.Config{
+		Flavor: s.flavor, Name: "local",
+		Modules: []string{redistest.Module(s.owner) + " org " + org},
+		Conf: slices.Concat(durable, remoteConf(s.remote, s.proxy.Host(), s.proxy.Port()),
+			[]string{fmt.Sprintf("sponsor.keys %q", stormKeys)}, conf),
+	})
+}
+
+// use makes server the local one.
+func (s *storm) use(server *redistest.Server) {
+	s.local, s.l = server, server.Client(noRetries)
 }
 
 func noRetries(o *redis.Options) { o.MaxRetries = -1 }
 
-// TestR2_Storm is write-behind through everything that can fail.
+// TestR2_Storm is write-behind through everything that can fail. When a seed fails,
+// it is repeated with fewer clients and steps, for a history that a person can read.
 func TestR2_Storm(t *testing.T) {
+	clients, steps := number(t, "STORM_CLIENTS", 4), number(t, "STORM_STEPS", 150)
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		s := newStorm(t, flavor)
 		for _, seed := range seeds(t, 12) {
-			ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { s.run(t, seed) })
+			ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { s.run(t, seed, clients, steps) })
 			if !ok {
+				shrink(t, flavor, seed, clients, steps)
 				return
 			}
 		}
 	})
 }
 
-func (s *storm) run(t *testing.T, seed uint64) {
-	const clients, steps = 4, 150
+// shrink repeats a seed that has failed, on servers of its own: half as long as long
+// as it fails still. The order of threads is another one each time, so that it may
+// take some tries.
+func shrink(t *testing.T, flavor redistest.Flavor, seed uint64, clients, steps int) {
+	t.Helper()
+	const tries = 4
+	fails := func(clients, steps int) bool {
+		for range tries {
+			ok := t.Run(fmt.Sprintf("seed %d, %d clients, %d steps", seed, clients, steps), func(t *testing.T) {
+				newStorm(t, flavor).run(t, seed, clients, steps)
+			})
+			if !ok {
+				return true
+			}
+		}
+		return false
+	}
+	for clients > 1 && fails(clients/2, steps) {
+		clients /= 2
+	}
+	for steps > 1 && fails(clients, steps/2) {
+		steps /= 2
+	}
+	t.Logf("the shortest that has failed: STORM_SEED=%d STORM_CLIENTS=%d STORM_STEPS=%d", seed, clients, steps)
+}
+
+func (s *storm) run(t *testing.T, seed uint64, clients, steps int) {
 	s.seed, s.history = seed, nil
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var work sync.WaitGroup
@@ -123,11 +164,17 @@ func (s *storm) run(t *testing.T, seed uint64) {
 		defer c.check()
 	}
 	go func() { work.Wait(); close(done) }()
+	failover := seed%4 == 3
 	for open := true; open; {
 		select {
 		case <-done:
 			open = false
 		case <-time.After(time.Duration(rng.IntN(20)) * time.Millisecond): // the rhythm of faults
+			if failover && rng.IntN(20) == 0 {
+				failover = false
+				s.failOver(t)
+				continue
+			}
 			s.fail(t, rng)
 		}
 	}
@@ -172,6 +219,37 @@ func (s *storm) fail(t *testing.T, rng *rand.Rand) {
 	}
 }
 
+// failOver kills the local server and promotes a replica, which has all that was
+// acknowledged.
+func (s *storm) failOver(t *testing.T) {
+	s.note("kill local, and fail over")
+	s.mending.Lock()
+	defer s.mending.Unlock()
+	replica := s.newLocal(fmt.Sprintf("replicaof %s %d", s.local.Host(), s.local.Port()))
+	redistest.Eventually(t, soon, func() error {
+		if n := s.l.Do(t.Context(), "WAIT", 1, 1000).Val(); n != int64(1) {
+			return fmt.Errorf("the replica is behind")
+		}
+		return nil
+	})
+	// Until a replica has written its first AOF, it would lose all at a kill.
+	promoted := replica.Client()
+	redistest.Eventually(t, soon, func() error {
+		info := promoted.Info(t.Context(), "persistence").Val()
+		for _, want := range []string{"aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"} {
+			if !strings.Contains(info, want) {
+				return fmt.Errorf("the replica's AOF is not ready")
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(s.l.Close(), s.local.Kill()); err != nil {
+		t.Error(err)
+	}
+	s.use(replica)
+	must(t, s.l, cmd("REPLICAOF", "NO", "ONE"), cmd("CONFIG", "REWRITE")) // it stays a master
+}
+
 // mend ends all faults, and waits until every change is safe.
 func (s *storm) mend(t *testing.T) {
 	t.Helper()
@@ -204,196 +282,7 @@ func (s *storm) about(owner string) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines[max(0, len(lines)-60):], "\n")
-}
-
-type stormClient struct {
-	*storm
-	t                 *testing.T
-	rng               *rand.Rand
-	sponsor, stranger string
-	joins             int // the step in which the sponsor becomes one
-}
-
-// keys are all that the client uses of somebody.
-func keysOf(owner string) []string {
-	return []string{"user:" + owner + ":mnodes", "user:" + owner + ":more", "user:" + owner, "user_details:" + owner, "user:" + owner + ":x:1"}
-}
-
-// step does one random thing.
-func (c *stormClient) step(i int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if i == c.joins {
-		c.do(ctx, []string{sponsorsKey}, []any{"SADD", sponsorsKey, c.sponsor})
-		return
-	}
-	owner := c.sponsor
-	if c.rng.IntN(5) == 0 {
-		owner = c.stranger
-	}
-	keys := keysOf(owner)
-	switch c.rng.IntN(8) {
-	case 0: // a transaction
-		var commands [][]any
-		for range 1 + c.rng.IntN(4) {
-			command := c.command(keys)
-			if command[0] == "PEXPIREAT" {
-				// Valkey reports this as an expiry, and within MULTI we
-				// cannot tell it from one.
-				command = []any{"DEL", command[1]}
-			}
-			commands = append(commands, command)
-		}
-		c.do(ctx, keys, commands...)
-	case 1: // a script
-		args := []any{"EVAL", script, len(keys)}
-		for _, key := range keys {
-			args = append(args, key)
-		}
-		for range 1 + c.rng.IntN(3) {
-			command := c.command(keys)
-			args = append(append(args, len(command)), command...)
-		}
-		c.do(ctx, keys, args)
-	default:
-		c.do(ctx, keys, c.command(keys))
-	}
-}
-
-// script runs commands, each of which stands behind its length.
-const script = `local i = 1
-while i <= #ARGV do
-	local n, command = tonumber(ARGV[i]), {}
-	for j = 1, n do command[j] = ARGV[i + j] end
-	redis.pcall(unpack(command))
-	i = i + n + 1
-end`
-
-// command is a random write.
-func (c *stormClient) command(keys []string) []any {
-	rng := c.rng
-	set, other := keys[0], keys[1]
-	if rng.IntN(2) == 0 {
-		set, other = other, set
-	}
-	hash := keys[2+rng.IntN(2)]
-	some := keys[rng.IntN(4)]
-	member := func() string { return []string{"a", "b", "c", "\xff\x00", "e", "f", ""}[rng.IntN(7)] }
-	members := func(args ...any) []any {
-		for range 1 + rng.IntN(3) {
-			args = append(args, member())
-		}
-		return args
-	}
-	value := strconv.Itoa(rng.IntN(1000))
-	switch rng.IntN(24) {
-	case 0, 1, 2:
-		return members("SADD", set)
-	case 3, 4:
-		return members("SREM", set)
-	case 5:
-		return []any{"SMOVE", set, other, member()}
-	case 6:
-		return []any{"SPOP", set}
-	case 7:
-		return []any{"SPOP", set, 1 + rng.IntN(3)}
-	case 8:
-		return []any{[]string{"SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"}[rng.IntN(3)], set, set, other}
-	case 9, 10:
-		return []any{"HSET", hash, member(), value, member(), value}
-	case 11:
-		return []any{"HMSET", hash, member(), value}
-	case 12:
-		return []any{"HSETNX", hash, member(), value}
-	case 13:
-		return members("HDEL", hash)
-	case 14:
-		return []any{"HINCRBY", hash, "n", rng.IntN(10)}
-	case 15:
-		return []any{"HINCRBYFLOAT", hash, "n", 2}
-	case 16:
-		return []any{[]string{"DEL", "UNLINK"}[rng.IntN(2)], some}
-	case 17:
-		return []any{[]string{"RENAME", "RENAMENX"}[rng.IntN(2)], set, other}
-	case 18:
-		return []any{"COPY", set, other, "REPLACE"}
-	case 19:
-		return []any{"EXPIRE", some, 10_000 + rng.IntN(1000)}
-	case 20:
-		return []any{"PERSIST", some}
-	case 21:
-		return []any{"SADD", keys[4], value}
-	case 22:
-		return []any{"PEXPIREAT", some, 1} // in the past: gone at once
-	default:
-		return []any{"DEL", some, hash}
-	}
-}
-
-// do runs commands, in a transaction if there are several, and the same on the
-// oracle: what cannot be repeated, and what was not acknowledged, is copied there
-// as it is.
-func (c *stormClient) do(ctx context.Context, keys []string, commands ...[]any) {
-	c.mending.RLock()
-	c.note("%s", strings.ReplaceAll(fmt.Sprintf("%q", commands), fmt.Sprintf("%q", script), "script"))
-	var err error
-	if len(commands) == 1 {
-		err = c.l.Do(ctx, commands[0]...).Err()
-	} else {
-		_, err = c.l.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			for _, command := range commands {
-				p.Do(ctx, command...)
-			}
-			return nil
-		})
-	}
-	c.mending.RUnlock()
-	var refused redis.Error
-	if err != nil && !errors.As(err, &refused) {
-		c.note("not acknowledged: %v %v", keys, err)
-	}
-	c.mending.RLock()
-	defer c.mending.RUnlock()
-	// What is here now is what the oracle must find at the end, whatever happens.
-	for _, key := range keys {
-		if key == sponsorsKey {
-			continue
-		}
-		if err := c.copyToOracle(ctx, key); err != nil {
-			c.t.Errorf("copy %s to the oracle: %v", key, err)
-		}
-	}
-}
-
-func (c *stormClient) copyToOracle(ctx context.Context, key string) error {
-	dump, err := c.l.Dump(ctx, key).Result()
-	if errors.Is(err, redis.Nil) {
-		return c.o.Del(ctx, key).Err()
-	}
-	if err != nil {
-		return err
-	}
-	at := c.l.Do(ctx, "PEXPIRETIME", key).Val().(int64)
-	return c.o.Do(ctx, "RESTORE", key, max(0, at), dump, "REPLACE", "ABSTTL").Err()
-}
-
-// check compares the three servers.
-func (c *stormClient) check() {
-	t := c.t
-	t.Helper()
-	for _, key := range keysOf(c.sponsor) {
-		local, oracle, remote := contents(t, c.l, key), contents(t, c.o, key), contents(t, c.r, key)
-		if local != oracle || local != remote {
-			t.Errorf("%s:\nlocal  %s\noracle %s\nremote %s\n%s", key, local, oracle, remote, c.about(c.sponsor))
-		}
-	}
-	keys := allKeys(t, c.r)
-	for _, key := range keys {
-		if strings.Contains(key, c.stranger) {
-			t.Errorf("the remote has %q, of somebody who is no sponsor", key)
-		}
-	}
+	return strings.Join(lines, "\n")
 }
 
 // contents is all of a key, as text.

@@ -81,6 +81,11 @@ func (s *session) backfill(ctx context.Context, run *SyncRun, sink func([]chunk)
 	if err != nil {
 		return err
 	}
+	if run.own {
+		if err := s.suspectWhatIsThere(keys); err != nil {
+			return err
+		}
+	}
 	run.sponsors.Store(int64(len(owners)))
 	run.total.Store(int64(len(keys)))
 	r := &reader{session: s, run: run, keys: keys}

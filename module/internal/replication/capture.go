@@ -128,7 +128,7 @@ func (s *session) touchAll(d Data, key string, stat Stat) {
 	if err != nil {
 		return
 	}
-	s.changes.touch(key, k.names(items))
+	s.changes.touch(key, k.mark, k.names(items))
 }
 
 // mayTravel reports whether key is replicated, or may turn out to be, because

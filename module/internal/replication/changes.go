@@ -134,7 +134,7 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 		k.stub.touch(m.Elements)
 		if m.Base == journal.Whole {
 			m.Elements = k.stub.elements() // they must outlive a crash
-			m.Kind = max(m.Kind, journal.Set)
+			m.Kind = max(k.stub.kind, journal.Set)
 		}
 	}
 	c.put(k, m)

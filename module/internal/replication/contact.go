@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
@@ -139,56 +140,117 @@ func (s *session) forgetMeeting() {
 func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
 	run := s.newRun(request)
 	run.own = true
-	err := s.suspectWhatIsThere(request.Owners)
-	if err == nil {
-		err = s.sync(run, s.syncs.own)
-	}
+	err := s.sync(run, s.syncs.own)
 	s.endRun(run, err)
 	return run, err
 }
 
-// suspectWhatIsThere makes stubs of the keys of owners, or of all sponsors, that
-// the remote has already.
-func (s *session) suspectWhatIsThere(owners []string) error {
+// suspectWhatIsThere makes stubs of those of keys of which the remote has more than
+// this server, or something else.
+func (s *session) suspectWhatIsThere(keys []planned) error {
 	client, err := s.link.get()
 	if err != nil {
 		return err
 	}
-	if len(owners) == 0 {
-		owners = s.sponsors.list()
-	}
-	var keys []string
-	for _, owner := range owners {
-		theirs, _ := ownedBy(owner, s.config.Templates, s.config.Unfiltered)
-		keys = append(keys, theirs...)
-	}
-	there, err := s.exist(client, keys)
+	here, err := s.suspects(keys)
 	if err != nil {
 		return err
 	}
-	return s.suspect(there)
+	there, err := s.exist(client, here)
+	if err != nil {
+		return err
+	}
+	for len(there) > 0 {
+		n := min(len(there), fetchBatch)
+		if err := s.suspectSome(client, there[:n]); err != nil {
+			return err
+		}
+		there = there[n:]
+	}
+	return nil
 }
 
-// suspect makes stubs of those of keys that are here. What is here is known; a large
-// value is not taken for a part. Values that cannot be merged are sent, if nothing
-// speaks against it, as changes.
-func (s *session) suspect(keys []string) error {
-	return inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(keys) == 0 {
+func (s *session) suspectSome(client *remote.Client, keys []string) error {
+	fetches := s.holdAll(keys)
+	defer s.releaseAll(keys)
+	if fetches = s.landed(fetches); len(fetches) < len(keys) {
+		return errStillSent
+	}
+	values, err := fetchOnce(s.ctx, client, keys)
+	if err != nil {
+		return err
+	}
+	return s.suspect(values, fetches)
+}
+
+// suspects are those of keys that are here and that may be a part of what the remote
+// has. A large value that can be merged is not taken for a part.
+func (s *session) suspects(keys []planned) (here []string, err error) {
+	rest := keys
+	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		if len(rest) == 0 {
 			return true, nil
 		}
-		key := keys[0]
-		keys = keys[1:]
+		key := rest[0].key
+		rest = rest[1:]
 		stat := d.Stat(key)
-		switch k := kinds[stat.Type]; {
-		case k == nil, k.merges() && stat.Length > partElements:
-		case !s.changes.suspect(key):
-		case k.merges():
-			s.touchAll(d, key, stat)
-		default:
-			old := func() string { return readMark(d, key) }
-			s.mustWrite(d, "HSET", key, s.changes.add(key, journal.Mark{Base: journal.Whole}, old))
+		k := kinds[stat.Type]
+		if k != nil && key != s.config.sponsorsKey() && (!k.merges() || stat.Length <= partElements) {
+			here = append(here, key)
 		}
 		return false, nil
 	}, nil)
+	return here, err
+}
+
+// suspect makes stubs of the keys of values, which the remote has, if this server has
+// not all of them. What cannot be merged is sent, if nothing speaks against it, as a
+// change.
+func (s *session) suspect(values []value, fetches []fetch) error {
+	return inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		if len(values) == 0 {
+			return true, nil
+		}
+		v, f := values[0], fetches[0]
+		values, fetches = values[1:], fetches[1:]
+		old := func() string { return readMark(d, v.key) }
+		s.changes.readMark(v.key, old)
+		if v.kind != nil {
+			v.overlay(s.changes.onItsWay(v.key, f.flying))
+		}
+		stat := d.Stat(v.key)
+		k := kinds[stat.Type]
+		if k == nil || hasAll(d, k, stat, v) || !s.changes.suspect(v.key) {
+			return false, nil
+		}
+		if k.merges() {
+			s.touchAll(d, v.key, stat)
+			return false, nil
+		}
+		s.mustWrite(d, "HSET", v.key, s.changes.add(v.key, journal.Mark{Base: journal.Whole}, old))
+		return false, nil
+	}, nil)
+}
+
+// hasAll reports whether this server has all that the remote has of a key, as far as
+// that can be told at once.
+func hasAll(d Data, k *kind, stat Stat, theirs value) bool {
+	if theirs.err != nil || theirs.kind != nil && theirs.kind != k {
+		return false
+	}
+	if large, _ := isLarge(d, theirs.key, k, stat); large && theirs.kind != nil {
+		return false
+	}
+	reply, err := k.readAll(d, theirs.key)
+	if err != nil {
+		return false
+	}
+	ours, err := k.unpack(reply)
+	switch {
+	case err != nil:
+		return false
+	case k.merges():
+		return theirs.kind == nil || len(without(k.names(theirs.items), k.names(ours))) == 0
+	}
+	return theirs.kind == nil || slices.Equal(ours, theirs.items)
 }

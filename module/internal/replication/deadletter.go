@@ -67,6 +67,7 @@ func (c *changes) retry(keys []string) int {
 		n++
 		if k.dead.disputed {
 			c.setStub(k, nil) // somebody has decided
+			c.grow(k.dead.change, k.dead.change.MakeWhole())
 		}
 		c.number++
 		k.next, k.dead = k.dead.change, nil

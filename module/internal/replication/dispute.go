@@ -62,5 +62,11 @@ func (s *session) disputed(client *remote.Client, key string, st *stub, ours fun
 		}
 	}
 	s.alone(key, st)
-	return false, nil
+	// What the remote gets now would be a reason for a dispute after a crash, if
+	// the mark still spoke of a part.
+	return false, s.local.Do(func(d Data) {
+		if mark, ok := s.changes.marks([]string{key})[key]; ok {
+			s.mustWrite(d, "HSET", key, mark)
+		}
+	})
 }

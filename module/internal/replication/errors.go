@@ -19,6 +19,10 @@ var (
 	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")
 )
 
+// isWrongType reports whether a server has refused a command because the key holds a
+// value of another type.
+func isWrongType(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE ") }
+
 // keyError says which key an error is about. The key may hold any bytes. What a
 // server says of a command's other arguments is cut off: those are people's
 // data, and this goes to the log.

@@ -98,10 +98,8 @@ func (s *session) dropThere(client *remote.Client, keys []string, count bool) (n
 }
 
 func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n int, err error) {
-	for _, key := range keys {
-		s.changes.hold(key)
-		defer s.changes.release(key)
-	}
+	s.holdAll(keys)
+	defer s.releaseAll(keys)
 	for _, key := range keys {
 		for deadline := time.Now().Add(patience); s.changes.flies(key); {
 			if time.Now().After(deadline) {

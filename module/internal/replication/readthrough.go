@@ -163,17 +163,8 @@ func (s *session) bringBack(misses []miss) {
 // or merges them into what is there, as long as they are wanted. It tells of each
 // what has become of it. An error means that none could be fetched.
 func (s *session) bringHere(keys []string, wanted func(key string) bool, tell func(v value, st *stub, installed bool)) error {
-	fetches := make([]fetch, len(keys))
-	for i, key := range keys {
-		// What is sent while we read may or may not be in what we read.
-		flying, stub := s.changes.hold(key)
-		fetches[i] = fetch{key, flying, stub}
-	}
-	defer func() {
-		for _, key := range keys {
-			s.changes.release(key)
-		}
-	}()
+	fetches := s.holdAll(keys)
+	defer s.releaseAll(keys)
 	fetches = s.landed(fetches)
 	landed := make([]string, len(fetches))
 	for i, f := range fetches {
@@ -198,6 +189,23 @@ func (s *session) bringHere(keys []string, wanted func(key string) bool, tell fu
 		tell(v, f.stub, installed)
 	}
 	return nil
+}
+
+// holdAll keeps changes to keys from being sent until releaseAll. What is sent
+// already may or may not be in what is read meanwhile.
+func (s *session) holdAll(keys []string) []fetch {
+	fetches := make([]fetch, len(keys))
+	for i, key := range keys {
+		flying, stub := s.changes.hold(key)
+		fetches[i] = fetch{key, flying, stub}
+	}
+	return fetches
+}
+
+func (s *session) releaseAll(keys []string) {
+	for _, key := range keys {
+		s.changes.release(key)
+	}
 }
 
 // landed waits until whole values that fly have landed, because nobody knows any

@@ -153,11 +153,13 @@ func (c *changes) stubOf(key string) *stub {
 	return nil
 }
 
-// touch notes elements that the local server has, if key is a stub.
-func (c *changes) touch(key string, names []string) {
+// touch notes elements that the local server has, if key is a stub, and of which kind
+// they are.
+func (c *changes) touch(key string, of journal.Kind, names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := c.keys[key]; k != nil && k.stub != nil {
+		k.stub.kind = of
 		for _, name := range names {
 			if len(k.stub.touched) < maxTouched {
 				k.stub.touched[name] = struct{}{}

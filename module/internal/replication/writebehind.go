@@ -228,6 +228,9 @@ func (c *commandsOfLetters) exec(ctx context.Context, client *remote.Client) err
 // delivered tells how the sending of l has ended.
 func (s *session) delivered(l *letter) error {
 	if l.refused != nil {
+		if isWrongType(l.refused) && s.changes.isStub(l.key) {
+			l.refused = keyError("send", l.key, errDisputed)
+		}
 		s.fail("the remote has refused a change; SPONSOR.ERRORS lists it", l.refused)
 		s.changes.die(l.flight, l.refused)
 		return nil // it has been told
