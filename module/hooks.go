@@ -27,6 +27,7 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 	m.lastEvent = event
 	if ev.What == replication.Written {
 		ev.Kind, ev.Elements = elementsOf(data{ctx}, event)
+		ev.Shrinking = slices.Contains(shrinking, event.Event)
 	}
 	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
 		m.marks[event.Key] = mark
@@ -98,6 +99,13 @@ func meaningOf(event redismodule.KeyEvent) replication.KeyEvent {
 		return replication.Replaced
 	}
 	return replication.Written
+}
+
+// shrinking are the events of commands that may leave a key without elements, which
+// Redis then deletes.
+var shrinking = []string{
+	"spop", "srem", "hdel", "hexpired", "lpop", "rpop", "lrem", "ltrim", "zrem", "zpopmin", "zpopmax",
+	"zremrangebyscore", "zremrangebyrank", "zremrangebylex",
 }
 
 // telling are the commands that tell by their arguments what they do, and the event

@@ -22,6 +22,8 @@ const (
 	flagExpiry = 1 << iota
 	flagPartial
 	flagErase
+	flagCleared
+	flagNoted
 )
 
 var errMalformed = errors.New("malformed mark")
@@ -33,13 +35,14 @@ func (m *Mark) Encode() string { return m.encode(m.Elements, fits(m.Elements)) }
 // neither.
 func EncodeBoth(m, newer *Mark) string {
 	if newer.Base != Keep {
-		both := *newer // what was before does not matter
+		both := *newer // what was before does not matter, but for this
+		both.Cleared = newer.Cleared || newer.Base == Whole && m.clears()
 		both.Seq = max(m.Seq, newer.Seq)
 		both.Erase = m.Erase || newer.Erase
 		return both.Encode()
 	}
 	if len(m.Elements)+len(newer.Elements) > maxElements {
-		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial, Erase: m.Erase || newer.Erase}
+		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial, Erase: m.Erase || newer.Erase, Cleared: m.clears() || newer.clears()}
 		return whole.Encode()
 	}
 	both := *m
@@ -49,11 +52,21 @@ func EncodeBoth(m, newer *Mark) string {
 }
 
 func (m *Mark) encode(elements map[string]Element, fits bool) string {
-	base := m.Base
-	if !fits {
-		base, elements = Whole, nil
+	base, cleared := m.Base, m.Cleared
+	switch {
+	case fits:
+	case m.Noted:
+		elements = nil
+	default:
+		base, elements, cleared = Whole, nil, m.clears()
 	}
 	flags := byte(0)
+	if cleared {
+		flags |= flagCleared
+	}
+	if m.Noted {
+		flags |= flagNoted
+	}
 	if m.HasExpiry {
 		flags |= flagExpiry
 	}
@@ -130,10 +143,11 @@ func (d *decoder) mark() Mark {
 	flags := d.byte()
 	m.Seq = d.uvarint()
 	m.Partial, m.Erase = flags&flagPartial != 0, flags&flagErase != 0
+	m.Cleared, m.Noted = flags&flagCleared != 0, flags&flagNoted != 0
 	if m.HasExpiry = flags&flagExpiry != 0; m.HasExpiry {
 		m.ExpireAt = d.varint()
 	}
-	if m.Base > Whole || m.Kind > ZSet || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial|flagErase {
+	if m.Base > Whole || m.Kind > ZSet || m.Kind == NoKind && d.rest != "" || flags > flagExpiry|flagPartial|flagErase|flagCleared|flagNoted {
 		d.err = errMalformed
 	}
 	if m.Kind != NoKind {

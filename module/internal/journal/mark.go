@@ -57,6 +57,14 @@ type Mark struct {
 	// then: they have asked to be forgotten.
 	Erase bool
 
+	// Cleared says that the key was deleted before it became Whole: if the whole
+	// value cannot be had any more, that is what is left to do.
+	Cleared bool
+
+	// Noted says that Elements were sent already. They are kept because the mark
+	// is Partial.
+	Noted bool
+
 	// Partial says that the local server may have a part of the value only:
 	// the key was written while it was away. The whole is then no reason to
 	// remove anything on the remote but Elements, those of which the local
@@ -66,7 +74,7 @@ type Mark struct {
 
 // Empty reports whether there is nothing to send.
 func (m *Mark) Empty() bool {
-	return m.Base == Keep && len(m.Elements) == 0 && !m.HasExpiry
+	return m.Noted || m.Base == Keep && len(m.Elements) == 0 && !m.HasExpiry
 }
 
 // Add puts a newer mark on top of m, and returns by how many bytes Size has grown.
@@ -76,6 +84,7 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 	m.Erase = m.Erase || newer.Erase
 	if newer.Base != Keep {
 		grown -= m.Size()
+		m.Cleared = newer.Cleared || newer.Base == Whole && m.clears()
 		m.Base, m.Kind, m.Elements = newer.Base, NoKind, nil
 		m.HasExpiry, m.ExpireAt = false, 0
 	}
@@ -102,10 +111,25 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 	return grown
 }
 
+// clears reports whether what was on the remote before has to go, if nothing else is
+// known.
+func (m *Mark) clears() bool { return m.Base == Deleted || m.Cleared }
+
+// Unwhole makes m what is left of it if the whole value cannot be had any more, and
+// reports whether that is anything.
+func (m *Mark) Unwhole() bool {
+	if !m.Cleared && !m.Erase {
+		return false
+	}
+	*m = Mark{Seq: m.Seq, Base: Deleted, Erase: m.Erase}
+	return true
+}
+
 // MakeWhole forgets the elements: the whole value is to be sent. It returns by how
 // many bytes Size has grown, which is less than zero or zero.
 func (m *Mark) MakeWhole() (grown int64) {
 	grown = -m.Size()
+	m.Cleared = m.clears()
 	m.Base, m.Kind, m.Elements = Whole, NoKind, nil
 	return grown
 }

@@ -54,11 +54,15 @@ type Options struct {
 func (o Options) Addr() string { return net.JoinHostPort(o.Host, strconv.Itoa(o.Port)) }
 
 // A Command is one for the remote, and its answer once Client.Exec has run it.
-type Command = redis.Cmd
+type Command struct{ *redis.Cmd }
+
+// NoRetry keeps go-redis from sending a pipeline again by itself, as its client for
+// clusters would: who calls Exec decides that.
+func (*Command) NoRetry() bool { return true }
 
 // NewCommand makes a command of its name and arguments: strings, bytes or
 // integers.
-func NewCommand(args ...any) *Command { return redis.NewCmd(context.Background(), args...) }
+func NewCommand(args ...any) *Command { return &Command{redis.NewCmd(context.Background(), args...)} }
 
 // A Client is a pool of connections to the remote. It connects when it is first
 // used, and again when a connection is lost. It may be used concurrently.
@@ -231,6 +235,10 @@ func (c *Client) Scan(ctx context.Context, glob string, found func(keys []string
 
 // scanCount is how many keys the remote looks at for one answer to SCAN.
 const scanCount = 1000
+
+// Refused reports whether err is an answer of the remote, such as NOPERM, and not a
+// fault of the connection.
+func Refused(err error) bool { return refused(err) }
 
 // Missing reports whether the answer to cmd is that there is no such key.
 func Missing(cmd *Command) bool { return errors.Is(cmd.Err(), redis.Nil) }

@@ -211,12 +211,16 @@ func (r *reader) readPage(d Data) {
 	stat := d.Stat(c.key)
 	done, err := r.pager.read(d, stat)
 	items := r.pager.take()
-	if err == nil && !done && stat.Type == c.kind.name {
+	if !r.session.travels(c.key) {
+		items = nil
+	} else if err == nil && !done && stat.Type == c.kind.name {
 		r.chunks = append(r.chunks, chunk{of: c, items: items})
 		return
 	}
 	last := chunk{of: c, items: items, last: true, expireAt: expireAt(stat)}
 	switch {
+	case !r.session.travels(c.key):
+		last.err = keyError("copy", c.key, errLeft)
 	case r.watch.broken() || stat.Type != c.kind.name:
 		last.err = keyError("copy", c.key, errChanged)
 	case err != nil:

@@ -34,6 +34,10 @@ type Event struct {
 
 	// Unit is the same for all events of one command.
 	Unit uint64
+
+	// Shrinking says that what was written may have been the last elements. Then a
+	// deletion that follows in the same unit is that.
+	Shrinking bool
 }
 
 // An emptying is a key that may have been left without elements, by the command
@@ -84,7 +88,7 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 	case Written:
 		stat := d.Stat(ev.Key)
 		// SPOP tells before the last member has gone.
-		if stat.Type == typeNone || stat.Length == 0 || len(ev.Elements) == 0 {
+		if ev.Shrinking {
 			s.emptied = emptying{ev.Key, ev.Unit}
 		}
 		if len(ev.Elements) == 0 {
@@ -139,5 +143,5 @@ func (s *session) mayTravel(key string) bool {
 		return true
 	}
 	_, managed := s.config.Templates.Match(key)
-	return managed && !known
+	return managed && (!known || s.lapsing(key))
 }

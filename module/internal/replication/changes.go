@@ -269,18 +269,26 @@ func (c *changes) land(flights ...flight) {
 	c.tellWaiters()
 }
 
-// drop is told that what was to be sent need not, or cannot be: then it is lost.
-func (c *changes) drop(lost bool, flights ...flight) {
+// drop is told that a whole value cannot be sent, because it is not here; unless
+// something newer makes up for that, it is lost. What was deleted before is still to
+// be told.
+func (c *changes) drop(lost bool, f flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, f := range flights {
-		if k := c.ended(f); k != nil {
-			if lost {
-				c.lost++
-			}
-			c.finish(k, f.change)
-		}
+	k := c.ended(f)
+	if k == nil {
+		return
 	}
+	if lost {
+		c.lost++
+	}
+	c.grow(f.change, -f.size)
+	if f.Unwhole() {
+		c.restack(k, f.change)
+		c.enqueue(k)
+		return
+	}
+	c.finish(k, f.change)
 	c.tellWaiters()
 }
 
@@ -403,8 +411,12 @@ func (c *changes) onItsWay(key string, under *change) journal.Mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var m journal.Mark
+	k := c.keys[key]
 	list := []*change{under}
-	if k := c.keys[key]; k != nil {
+	if under != nil && under.Base == journal.Whole && (k == nil || k.next != under) {
+		list = nil // it has landed before the remote was read
+	}
+	if k != nil {
 		if k.flying != under {
 			list = append(list, k.flying)
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
@@ -67,7 +66,12 @@ func (s *session) meet() error {
 	if err != nil {
 		return err
 	}
+	now := s.sponsors.list()
 	if id != "" && here == s.config.terms(id) {
+		// Else somebody may be new of whom only a change of the whole set speaks.
+		if s.changes.onItsWay(s.config.sponsorsKey(), nil).Base == journal.Keep {
+			s.copied.set(now)
+		}
 		s.met.Store(&here)
 		return nil
 	}
@@ -86,6 +90,7 @@ func (s *session) meet() error {
 			return keyError("SET", metOnRemote, err)
 		}
 	}
+	s.copied.set(now)
 	terms := s.config.terms(id)
 	s.met.Store(&terms)
 	s.log.Info("what was here has been copied to the remote; from now on changes travel", "keys", run.keys.Load())
@@ -180,11 +185,23 @@ func (s *session) suspectSome(client *remote.Client, keys []string) error {
 	if err != nil {
 		return err
 	}
-	return s.suspect(values, fetches)
+	for i, v := range values {
+		if v.kind == nil && v.err == nil {
+			continue // gone meanwhile
+		}
+		all, err := s.hasAllOf(v, fetches[i])
+		if err == nil && !all {
+			err = s.suspect(v.key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // suspects are those of keys that are here and that may be a part of what the remote
-// has. A large value that can be merged is not taken for a part.
+// has.
 func (s *session) suspects(keys []planned) (here []string, err error) {
 	rest := keys
 	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
@@ -193,9 +210,7 @@ func (s *session) suspects(keys []planned) (here []string, err error) {
 		}
 		key := rest[0].key
 		rest = rest[1:]
-		stat := d.Stat(key)
-		k := kinds[stat.Type]
-		if k != nil && key != s.config.sponsorsKey() && (!k.merges() || stat.Length <= partElements) {
+		if key != s.config.sponsorsKey() && kinds[d.Stat(key).Type] != nil {
 			here = append(here, key)
 		}
 		return false, nil
@@ -203,54 +218,20 @@ func (s *session) suspects(keys []planned) (here []string, err error) {
 	return here, err
 }
 
-// suspect makes stubs of the keys of values, which the remote has, if this server has
-// not all of them. What cannot be merged is sent, if nothing speaks against it, as a
-// change.
-func (s *session) suspect(values []value, fetches []fetch) error {
-	return inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(values) == 0 {
-			return true, nil
-		}
-		v, f := values[0], fetches[0]
-		values, fetches = values[1:], fetches[1:]
-		old := func() string { return readMark(d, v.key) }
-		s.changes.readMark(v.key, old)
-		if v.kind != nil {
-			v.overlay(s.changes.onItsWay(v.key, f.flying))
-		}
-		stat := d.Stat(v.key)
+// suspect makes key a stub, if it is here. What cannot be merged is sent, if nothing
+// speaks against it, as a change.
+func (s *session) suspect(key string) error {
+	return s.local.Do(func(d Data) {
+		stat := d.Stat(key)
 		k := kinds[stat.Type]
-		if k == nil || hasAll(d, k, stat, v) || !s.changes.suspect(v.key) {
-			return false, nil
+		if k == nil || !s.changes.suspect(key) {
+			return
 		}
 		if k.merges() {
-			s.touchAll(d, v.key, stat)
-			return false, nil
+			s.touchAll(d, key, stat)
+			return
 		}
-		s.mustWrite(d, "HSET", v.key, s.changes.add(v.key, journal.Mark{Base: journal.Whole}, old))
-		return false, nil
-	}, nil)
-}
-
-// hasAll reports whether this server has all that the remote has of a key, as far as
-// that can be told at once.
-func hasAll(d Data, k *kind, stat Stat, theirs value) bool {
-	if theirs.err != nil || theirs.kind != nil && theirs.kind != k {
-		return false
-	}
-	if large, _ := isLarge(d, theirs.key, k, stat); large && theirs.kind != nil {
-		return false
-	}
-	reply, err := k.readAll(d, theirs.key)
-	if err != nil {
-		return false
-	}
-	ours, err := k.unpack(reply)
-	switch {
-	case err != nil:
-		return false
-	case k.merges():
-		return theirs.kind == nil || len(without(k.names(theirs.items), k.names(ours))) == 0
-	}
-	return theirs.kind == nil || slices.Equal(ours, theirs.items)
+		old := func() string { return readMark(d, key) }
+		s.mustWrite(d, "HSET", key, s.changes.add(key, journal.Mark{Base: journal.Whole}, old))
+	})
 }

@@ -55,13 +55,13 @@ func (c *changes) deadLetters() []DeadLetter {
 }
 
 // retry sends dead letters again, of keys, or of all if there are none, and
-// returns how many.
+// returns how many. A dispute is decided by naming its key.
 func (c *changes) retry(keys []string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, k := range c.keys {
-		if k.dead == nil || len(keys) > 0 && !slices.Contains(keys, k.key) {
+		if k.dead == nil || len(keys) > 0 && !slices.Contains(keys, k.key) || len(keys) == 0 && k.dead.disputed {
 			continue
 		}
 		n++

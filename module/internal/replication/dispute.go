@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
@@ -15,58 +14,62 @@ import (
 // settleDisputes finds out which of letters may replace what the remote has, and
 // ends the others.
 func (s *session) settleDisputes(client *remote.Client, letters []*letter) (undisputed []*letter, err error) {
-	return slices.DeleteFunc(letters, func(l *letter) bool {
+	var doubtful []string
+	stubs := make(map[string]*stub)
+	for _, l := range letters {
 		v := l.whole
-		if err != nil || v == nil || !v.stub || v.kind == nil || v.kind.merges() {
-			return false
+		if v == nil || !v.stub || v.kind == nil || v.kind.merges() {
+			continue
 		}
-		st := s.changes.stubOf(l.key)
+		if st := s.changes.stubOf(l.key); st != nil {
+			doubtful, stubs[l.key] = append(doubtful, l.key), st
+		}
+		v.stub = false // if it passes
+	}
+	if len(doubtful) == 0 {
+		return letters, nil
+	}
+	values, err := fetchOnce(s.ctx, client, doubtful)
+	if err != nil {
+		return nil, err
+	}
+	theirs := make(map[string]value, len(values))
+	for _, v := range values {
+		theirs[v.key] = v
+	}
+	for _, l := range letters {
+		st := stubs[l.key]
 		if st == nil {
-			v.stub = false // all of it was written since
-			return false
+			undisputed = append(undisputed, l)
+			continue
 		}
-		var disputed bool
-		ours := func() (value, error) { return value{kind: v.kind, items: v.items}, nil }
-		if disputed, err = s.disputed(client, l.key, st, ours); err != nil {
-			return false
+		ours := value{key: l.key, kind: l.whole.kind, items: l.whole.items}
+		if disputed, err := s.disputed(st, ours, theirs[l.key]); err != nil {
+			return nil, err
+		} else if !disputed {
+			undisputed = append(undisputed, l)
+			continue
 		}
-		if disputed {
-			reason := keyError("send", l.key, errDisputed)
-			s.fail("a change waits for somebody's decision; SPONSOR.ERRORS lists it", reason)
-			s.changes.die(l.flight, reason)
-			return true
-		}
-		v.stub = false
-		return false
-	}), err
+		reason := keyError("send", l.key, errDisputed)
+		s.fail("a change waits for somebody's decision; SPONSOR.ERRORS lists it", reason)
+		s.changes.die(l.flight, reason)
+	}
+	return undisputed, nil
 }
 
-// disputed reports whether the remote has another value of key than ours, which
-// this server may have in part only, as st says. If not, ours is all of it.
-func (s *session) disputed(client *remote.Client, key string, st *stub, ours func() (value, error)) (bool, error) {
-	values, err := fetchOnce(s.ctx, client, []string{key})
-	if err != nil {
-		return false, err
+// disputed reports whether theirs, the remote's value of a key, is another one than
+// ours, which this server may have in part only, as st says. If not, ours is all of
+// it.
+func (s *session) disputed(st *stub, ours, theirs value) (bool, error) {
+	if theirs.err != nil || theirs.kind != nil && (theirs.kind != ours.kind || !slices.Equal(ours.items, theirs.items)) {
+		return true, nil
 	}
-	theirs := values[0]
-	if theirs.err != nil {
-		return true, nil //nolint:nilerr // it is there, and it is another one
-	}
-	if theirs.kind != nil {
-		here, err := ours()
-		if err = errors.Join(err, here.err); err != nil {
-			return false, err
-		}
-		if here.kind != theirs.kind || !slices.Equal(here.items, theirs.items) {
-			return true, nil
-		}
-	}
-	s.alone(key, st)
+	s.alone(ours.key, st)
 	// What the remote gets now would be a reason for a dispute after a crash, if
 	// the mark still spoke of a part.
 	return false, s.local.Do(func(d Data) {
-		if mark, ok := s.changes.marks([]string{key})[key]; ok {
-			s.mustWrite(d, "HSET", key, mark)
+		if mark, ok := s.changes.marks([]string{ours.key})[ours.key]; ok {
+			s.mustWrite(d, "HSET", ours.key, mark)
 		}
 	})
 }

@@ -63,6 +63,9 @@ func (s *session) forget(owner string) (int, error) {
 		return 0, err
 	}
 	keys = append(keys, here...)
+	for _, t := range wild {
+		keys = append(keys, ofOwner(t, owner, s.changes.names())...) // on their way, or refused
+	}
 	there, unlisted := s.thereToo(owner, keys)
 	keys = distinctKeys(append(keys, there...))
 
@@ -122,6 +125,7 @@ func (s *session) erase(keys, there []string) (n int, err error) {
 		}
 		s.keyEvent(Event{What: Deleted, Key: key}, d)
 		s.changes.completed(key) // also somebody's who is no sponsor
+		s.residency.deleted.add(key)
 		mark := journal.Mark{Base: journal.Deleted, Erase: true}
 		s.mustWrite(d, "HSET", key, s.changes.add(key, mark, func() string { return readMark(d, key) }))
 		return false, nil

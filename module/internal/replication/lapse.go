@@ -2,6 +2,7 @@ package replication
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
@@ -52,7 +53,8 @@ func (s *session) bidFarewell(l *letter) error {
 }
 
 // purge brings the keys of owner, who is no sponsor any more, here, and then removes
-// them from the remote: those that are here now.
+// them from the remote: those of which all is here now, and those that were deleted
+// here.
 func (s *session) purge(owner string) error {
 	client, err := s.link.get()
 	if err != nil {
@@ -60,6 +62,10 @@ func (s *session) purge(owner string) error {
 	}
 	keys, wild := ownedBy(owner, s.config.Templates)
 	listed, err := s.listThere(client, owner, wild)
+	if remote.Refused(err) {
+		s.fail("keys of somebody who stopped sponsoring cannot be listed; the remote keeps them", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -69,7 +75,8 @@ func (s *session) purge(owner string) error {
 	}
 	for rest := keys; len(rest) > 0; {
 		n := min(len(rest), fetchBatch)
-		err := s.bringHere(rest[:n], func(string) bool { return !s.sponsors.has(owner) }, func(v value, _ *stub, _ bool) {
+		wanted := func(key string) bool { return !s.sponsors.has(owner) && !s.residency.deleted.has(key) }
+		err := s.bringHere(rest[:n], wanted, func(v value, _ *stub, _ bool) {
 			if v.err != nil {
 				s.fail("a key of somebody who stopped sponsoring could not be brought back; the remote keeps it", v.err)
 			}
@@ -84,7 +91,8 @@ func (s *session) purge(owner string) error {
 }
 
 // dropThere removes those of keys from the remote whose owners are no sponsors, and
-// that are here and complete. It counts them; count says not to do more.
+// of which this server has all that the remote has. It counts them; count says not to
+// do more.
 func (s *session) dropThere(client *remote.Client, keys []string, count bool) (n int, err error) {
 	for len(keys) > 0 {
 		batch := min(len(keys), fetchBatch)
@@ -98,7 +106,7 @@ func (s *session) dropThere(client *remote.Client, keys []string, count bool) (n
 }
 
 func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n int, err error) {
-	s.holdAll(keys)
+	fetches := s.holdAll(keys)
 	defer s.releaseAll(keys)
 	for _, key := range keys {
 		for deadline := time.Now().Add(patience); s.changes.flies(key); {
@@ -110,27 +118,39 @@ func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n 
 			}
 		}
 	}
-	var drop []*remote.Command
-	rest := keys
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(rest) == 0 {
-			return true, nil
+	values, err := fetchOnce(s.ctx, client, keys)
+	if err != nil {
+		return 0, err
+	}
+	var (
+		drop    []*remote.Command
+		dropped []string
+		watches []*watch
+	)
+	defer func() {
+		for _, w := range watches {
+			s.paging.end(w)
 		}
-		key := rest[0]
-		rest = rest[1:]
-		owner, ok := s.config.Templates.Match(key)
-		if _, unfiltered := s.config.Unfiltered.Match(key); !ok || owner == "" || unfiltered {
-			return false, nil
-		}
-		is, err := isMember(d, s.config.sponsorsKey(), owner)
+	}()
+	for i, v := range values {
+		w := s.paging.begin(v.key)
+		watches = append(watches, w)
+		all, err := s.hasAllOf(v, fetches[i])
 		if err != nil {
-			return false, err
+			return n, err
 		}
-		if !is && s.sponsors.isKnown() && d.Stat(key).Type != typeNone && !s.changes.isStub(key) {
-			drop = append(drop, remote.NewCommand("UNLINK", key))
+		if all {
+			dropped = append(dropped, v.key)
 		}
-		return false, nil
-	}, nil)
+	}
+	err = s.local.Do(func(d Data) {
+		for i, v := range values {
+			// What was true must still be.
+			if slices.Contains(dropped, v.key) && !watches[i].broken() && s.mayDrop(d, v.key) {
+				drop = append(drop, remote.NewCommand("UNLINK", v.key))
+			}
+		}
+	})
 	if err != nil || len(drop) == 0 || count {
 		return len(drop), err
 	}
@@ -145,6 +165,60 @@ func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n 
 		n++
 	}
 	return n, nil
+}
+
+// mayDrop reports whether key is somebody's who is certainly no sponsor.
+func (s *session) mayDrop(d Data, key string) bool {
+	owner, ok := s.config.Templates.Match(key)
+	if _, unfiltered := s.config.Unfiltered.Match(key); !ok || owner == "" || unfiltered || !s.sponsors.isKnown() {
+		return false
+	}
+	is, err := isMember(d, s.config.sponsorsKey(), owner)
+	return err == nil && !is
+}
+
+// hasAllOf reports whether this server has all of v, the remote's value of a key, or
+// has deleted it.
+func (s *session) hasAllOf(v value, f fetch) (bool, error) {
+	if v.err != nil {
+		return false, nil //nolint:nilerr // whatever it is, it is not here
+	}
+	if v.kind == nil {
+		return false, nil // it has gone there
+	}
+	var (
+		p       pager
+		begun   bool
+		here    bool
+		deleted bool
+	)
+	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		stat := d.Stat(v.key)
+		if !begun {
+			begun = true
+			s.changes.readMark(v.key, func() string { return readMark(d, v.key) })
+			m := s.changes.onItsWay(v.key, f.flying)
+			deleted = stat.Type == typeNone && (m.Base == journal.Deleted || s.residency.deleted.has(v.key))
+			v.overlay(m)
+			here = stat.Type == v.kind.name
+			p = newPager(v.key, v.kind, stat, memoryUsage(d, v.key))
+		}
+		if !here || stat.Type != v.kind.name {
+			return true, nil
+		}
+		return p.read(d, stat)
+	}, nil)
+	if err != nil || deleted {
+		return deleted, err
+	}
+	if !here {
+		return false, nil
+	}
+	ours := p.take()
+	if v.kind.merges() {
+		return len(without(v.kind.names(v.items), v.kind.names(ours))) == 0, nil
+	}
+	return slices.Equal(ours, v.items), nil
 }
 
 // prune removes what the remote has of people who are no sponsors, and is here. It

@@ -1,6 +1,9 @@
 package replication
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 )
 
@@ -40,6 +43,8 @@ func (s *session) sendLarge(l *letter) error {
 		l.refused = v.refused
 	case v.torn && !s.changes.superseded(l.key):
 		return keyError("send", l.key, errReplacedMeanwhile)
+	case v.left:
+		return nil // it is decided anew
 	case v.torn, v.gone:
 		s.missing(l)
 		return nil
@@ -61,9 +66,8 @@ type largeValue struct {
 	// Found when the first page is read.
 	kind    *kind
 	pager   pager
-	stub    *stub // nil: all of it is here
-	touched []string
-	seen    map[string]bool // those of touched that are here
+	stub    *stub           // nil: all of it is here
+	missing map[string]bool // those of touched that were not seen yet
 
 	begun           bool   // the remote has had the first commands
 	target          string // the stage, or the key
@@ -71,6 +75,7 @@ type largeValue struct {
 
 	// How it has ended, if not well.
 	gone    bool  // the key is not here any more
+	left    bool  // its owner is no sponsor any more
 	torn    bool  // it has become another one while it was read
 	refused error // by the remote
 }
@@ -87,21 +92,20 @@ func (v *largeValue) send() error {
 			}
 			return v.sendPage(v.pager.take())
 		})
-	switch {
-	case v.refused != nil:
-		return nil
-	case err != nil:
-		return err
-	case v.gone || v.torn:
-		if v.torn {
-			v.session.changes.torn(v.key)
-		}
+	if err == nil && !v.gone && !v.torn && v.refused == nil {
+		err = v.finish()
+	}
+	if v.torn {
+		v.session.changes.torn(v.key)
+	}
+	if v.begun && !v.merging() && (err != nil || v.gone || v.torn || v.refused != nil) {
+		// Without this it would go by its expiry, which takes a while.
+		_ = v.client.Exec(v.session.ctx, remote.NewCommand("UNLINK", v.target))
+	}
+	if v.refused != nil {
 		return nil
 	}
-	if err := v.finish(); err != nil && v.refused == nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 // read reads the next page.
@@ -111,6 +115,10 @@ func (v *largeValue) read(d Data, watch *watch) (done bool, err error) {
 		if v.kind = kinds[stat.Type]; v.kind != nil {
 			v.begin(d, stat, watch)
 		}
+	}
+	if !v.session.travels(v.key) {
+		v.gone, v.left = true, true
+		return true, nil
 	}
 	if v.kind == nil || stat.Type != v.kind.name || watch.broken() {
 		v.gone = stat.Type == typeNone
@@ -131,8 +139,11 @@ func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
 	}
 	v.target = v.by.stage(v.key)
 	if v.stub = v.session.changes.stubOf(v.key); v.stub != nil && v.kind.merges() {
-		v.touched, _, _ = v.session.changes.touched(v.key)
-		v.seen = make(map[string]bool)
+		touched, _, _ := v.session.changes.touched(v.key)
+		v.missing = make(map[string]bool, len(touched))
+		for _, name := range touched {
+			v.missing[name] = true
+		}
 		v.target = v.key
 	}
 }
@@ -156,7 +167,7 @@ func (v *largeValue) sendPage(items []string) error {
 	}
 	if v.merging() {
 		for _, name := range v.kind.names(items) {
-			v.seen[name] = true
+			delete(v.missing, name)
 		}
 	}
 	for _, cmd := range v.kind.adds(v.target, items) {
@@ -174,27 +185,28 @@ func (v *largeValue) sendPage(items []string) error {
 
 // finish makes what was sent count.
 func (v *largeValue) finish() error {
+	if !v.session.travels(v.key) {
+		v.gone, v.left = true, true
+		return nil
+	}
 	var last []command
 	switch {
 	case v.merging():
-		var gone []string
-		for _, name := range v.touched {
-			if !v.seen[name] {
-				gone = append(gone, name)
-			}
-		}
-		last = v.kind.removes(v.key, gone)
+		last = v.kind.removes(v.key, slices.Collect(maps.Keys(v.missing)))
 		if v.pager.expireAt != 0 {
 			last = append(last, expiryCommand(v.key, v.pager.expireAt))
 		}
 	case v.stub != nil:
-		disputed, err := v.session.disputed(v.client, v.key, v.stub, func() (value, error) {
-			values, err := fetchOnce(v.session.ctx, v.client, []string{v.target})
-			if err != nil {
-				return value{}, err
-			}
-			return values[0], nil
-		})
+		values, err := fetchOnce(v.session.ctx, v.client, []string{v.target, v.key})
+		if err != nil {
+			return err
+		}
+		ours, theirs := values[0], values[1]
+		if ours.err != nil {
+			return ours.err
+		}
+		ours.key = v.key
+		disputed, err := v.session.disputed(v.stub, ours, theirs)
 		if err != nil {
 			return err
 		}

@@ -103,6 +103,7 @@ func (l *localServer) client(name string, args ...string) (string, error) {
 	l.unit++
 	reply, err := l.run(func(event string) (replication.Event, bool) {
 		ev := replication.Event{What: meaning(event), Unit: l.unit}
+		ev.Shrinking = slices.Contains([]string{"srem", "spop", "hdel", "zrem", "lpop", "rpop"}, event)
 		if ev.What == replication.Written && len(args) > 1 {
 			ev.Kind, ev.Elements = elementsOf(name, args[1:])
 		}

@@ -125,9 +125,13 @@ func (c *changes) gone(key string, expired bool) {
 		c.number++
 		c.put(k, journal.Mark{Seq: c.number, Base: journal.Deleted})
 	case k.next != nil && k.next.Base == journal.Whole:
-		next := k.next
-		k.next = nil
 		c.lost++
+		next := k.next
+		c.grow(next, -next.size)
+		if next.Unwhole() {
+			return // it was deleted before, and that is still to be told
+		}
+		k.next = nil
 		c.finish(k, next)
 		c.tellWaiters()
 	default:
@@ -170,8 +174,7 @@ func (c *changes) settled(key string) (mark string, ok bool) {
 		return "", false
 	}
 	if k.stub != nil {
-		m := journal.Mark{Seq: c.number, Partial: true}
-		return m.Encode(), true
+		return k.stub.note(c.number), true
 	}
 	if k.held == 0 {
 		delete(c.keys, key)
@@ -193,9 +196,14 @@ func (c *changes) marks(keys []string) map[string]string {
 		for _, ch := range k.stack() {
 			m.Add(ch.Mark)
 		}
-		if m.Partial = k.stub != nil; m.Partial || !m.Empty() {
+		m.Partial = k.stub != nil
+		switch {
+		case !m.Empty():
 			k.marked = true
 			marks[key] = m.Encode()
+		case m.Partial:
+			k.marked = true
+			marks[key] = k.stub.note(c.number)
 		}
 	}
 	return marks

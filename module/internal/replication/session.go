@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
 // restartPause is how long work that has panicked rests before it goes on.
@@ -43,6 +44,7 @@ type session struct {
 	journalLost chan struct{}          // holds one token if the journal is to be written anew
 	journalNew  chan struct{}          // holds one token if the journal is to be read again
 	emptied     emptying               // the main thread's own
+	copied      idSet                  // whose keys have been copied
 	met         atomic.Pointer[string] // what this data set has noted of the remote; nil: nothing yet
 
 	generation atomic.Int64 // of the data set: it changes when that is replaced
@@ -134,6 +136,9 @@ func (s *session) fail(message string, err error) {
 func (s *session) keyEvent(ev Event, d Data) (mark string) {
 	emptied := s.emptied
 	s.emptied = emptying{}
+	if ev.Key == s.config.sponsorsKey() {
+		return s.sponsorsEvent(ev, emptied, d)
+	}
 	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.isStub(ev.Key) {
 		ev.What = Emptied
 	}
@@ -145,11 +150,6 @@ func (s *session) keyEvent(ev Event, d Data) (mark string) {
 		}
 	}
 	s.paging.keyEvent(ev.What, ev.Key)
-	if ev.Key == s.config.sponsorsKey() {
-		mark = s.capture(ev, d)
-		s.sponsors.keyEvent(ev)
-		return mark
-	}
 	replicated := s.replicated(ev.Key)
 	if ev.What == Missed {
 		if replicated {
@@ -160,8 +160,57 @@ func (s *session) keyEvent(ev Event, d Data) (mark string) {
 	mark = s.capture(ev, d)
 	// Also of people who are no sponsors, or not any more: their keys may be on
 	// their way, or known to be deleted.
-	s.residency.changed(ev.What, ev.Key, replicated)
+	s.residency.changed(ev.What, ev.Key, replicated || s.lapsing(ev.Key))
 	return mark
+}
+
+// sponsorsEvent is told what has happened to the set of sponsors.
+func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string) {
+	seen := ev
+	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) {
+		seen.What = Emptied // whoever was removed has gone; the set was not deleted
+	}
+	if ev.What == MovedAway {
+		ev.What, seen.What = Deleted, Deleted
+	}
+	if ev.What == Written && len(ev.Elements) == 0 {
+		// As in a transaction, whose commands we do not see.
+		seen.Kind, seen.Elements = Set, s.whoChanged(d)
+	}
+	s.paging.keyEvent(seen.What, ev.Key)
+	mark = s.capture(seen, d)
+	ev.Elements = seen.Elements
+	s.sponsors.keyEvent(ev)
+	return mark
+}
+
+// whoChanged tells who has come and who has gone since the sponsors were known last;
+// nil: that cannot be told.
+func (s *session) whoChanged(d Data) map[string]Element {
+	key := s.config.sponsorsKey()
+	if stat := d.Stat(key); stat.Type != "set" || stat.Length > partElements || !s.sponsors.isKnown() {
+		return nil
+	}
+	reply, err := d.Read("SMEMBERS", key)
+	if err != nil {
+		return nil
+	}
+	now, err := resp.Strings(reply)
+	if err != nil {
+		return nil
+	}
+	changed := make(map[string]Element)
+	before := s.sponsors.list()
+	for _, id := range without(now, before) {
+		changed[id] = Element{Present: true}
+	}
+	for _, id := range without(before, now) {
+		changed[id] = Element{}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return changed
 }
 
 // journalEvent is told what somebody else has done to the journal.

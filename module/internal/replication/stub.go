@@ -131,6 +131,12 @@ func (s *stub) elements() map[string]journal.Element {
 	return m
 }
 
+// note is the mark of a stub of which nothing is on its way.
+func (s *stub) note(number uint64) string {
+	m := journal.Mark{Seq: number, Partial: true, Noted: true, Kind: max(s.kind, journal.Set), Elements: s.elements()}
+	return m.Encode()
+}
+
 // touch notes elements that were written or removed here.
 func (s *stub) touch(elements map[string]journal.Element) {
 	for name := range elements {

@@ -244,6 +244,9 @@ func (s *session) sync(run *SyncRun, turn turn) error {
 	s.syncs.last = run
 	s.syncs.mu.Unlock()
 
+	if run.request.Prune && (!s.config.WriteBehind || !s.changes.isMet()) {
+		return errPruneBlind
+	}
 	if len(run.request.Owners) > 0 {
 		run.set = &copying{key: s.config.sponsorsKey(), kind: kinds["set"]}
 		run.hold(run.set)
@@ -324,6 +327,11 @@ func (s *session) copyLarge(run *SyncRun, client *remote.Client, c *copying) err
 			break
 		}
 		v = largeValue{session: s, client: client, key: c.key, by: run.stager()}
+	}
+	if v.left {
+		run.release(c)
+		run.total.Add(-1)
+		return nil
 	}
 	c.refused, c.elements, c.bytes = v.refused, v.elements, v.bytes
 	if v.gone || v.torn {

@@ -115,6 +115,12 @@ func (c *changes) backlog() backlog {
 	return b
 }
 
+func (c *changes) isMet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.met
+}
+
 // setMet tells whether what was here before has been copied, so that nothing but
 // changes has to travel.
 func (c *changes) setMet(met bool) {

@@ -30,13 +30,24 @@ func (s *session) stager(who string) stager {
 // stage is where the value of key is put together on the remote, before it takes the
 // place of what is there. Both names are in one slot of a cluster.
 func (who stager) stage(key string) string {
-	name := keyspace.OwnPrefix + "stage:"
+	name := keyspace.OwnPrefix
 	if _, rest, ok := strings.Cut(key, "{"); ok && strings.Index(rest, "}") > 0 {
-		name += key // the key's own hash tag is the first one in it
+		name += "stage-of:" + key // the key's own hash tag is the first one in it
 	} else {
-		name += "{" + key + "}"
+		name += "stage:{" + key + "}"
 	}
 	return name + ":" + string(who)
+}
+
+// stages are all that there may be of key.
+func stages(key string) []string {
+	var names []string
+	for _, who := range []string{bySync, byMeet, byChange} {
+		for i := range int64(sessionsApart) {
+			names = append(names, stager(who+strconv.FormatInt(i, 10)).stage(key))
+		}
+	}
+	return names
 }
 
 // readWhole reads the values of letters that want it, and returns the letters that
@@ -103,6 +114,9 @@ func (s *session) missing(l *letter) {
 		s.fail("a change is lost", keyError("send", l.key, errGone))
 	}
 	s.changes.drop(lost, l.flight)
+	if l.key == s.config.sponsorsKey() {
+		s.changes.unpark()
+	}
 }
 
 // without is names but for those in others.

@@ -3,7 +3,9 @@ package replication
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -227,6 +229,9 @@ func (c *commandsOfLetters) exec(ctx context.Context, client *remote.Client) err
 
 // delivered tells how the sending of l has ended.
 func (s *session) delivered(l *letter) error {
+	if l.key == s.config.sponsorsKey() {
+		defer s.changes.unpark() // of those who have gone, however it has ended
+	}
 	if l.refused != nil {
 		if isWrongType(l.refused) && s.changes.isStub(l.key) {
 			l.refused = keyError("send", l.key, errDisputed)
@@ -247,7 +252,6 @@ func (s *session) delivered(l *letter) error {
 		if err := errors.Join(s.welcome(l), s.bidFarewell(l)); err != nil {
 			return err
 		}
-		defer s.changes.unpark()
 	}
 	s.changes.land(l.flight)
 	return nil
@@ -266,28 +270,55 @@ func (s *session) welcome(l *letter) error {
 	if !s.sponsors.isKnown() {
 		return errSponsorsUnknown
 	}
+	now := s.sponsors.list()
 	var owners []string
-	for id, element := range l.Elements {
-		if element.Present && keyspace.ValidOwner(id) && s.sponsors.has(id) {
-			owners = append(owners, id)
+	if l.whole != nil {
+		owners = slices.DeleteFunc(slices.Clone(now), s.copied.has) // whoever is new
+	} else {
+		for id, element := range l.Elements {
+			if element.Present && s.sponsors.has(id) {
+				owners = append(owners, id)
+			}
 		}
 	}
-	if l.whole == nil && len(owners) == 0 {
-		return nil
+	owners = slices.DeleteFunc(owners, func(id string) bool { return !keyspace.ValidOwner(id) })
+	if len(owners) > 0 {
+		_, err := s.copyBy(SyncRequest{Owners: owners})
+		if err != nil && !errors.As(err, new(*notSponsorsError)) { // else they have left again
+			return err
+		}
 	}
-	if l.whole != nil {
-		owners = nil // whoever it may be
+	s.copied.set(now)
+	return nil
+}
+
+// An idSet is a set of ids. It may be used concurrently.
+type idSet struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (s *idSet) set(ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = make(map[string]bool, len(ids))
+	for _, id := range ids {
+		s.ids[id] = true
 	}
-	_, err := s.copyBy(SyncRequest{Owners: owners})
-	if errors.As(err, new(*notSponsorsError)) {
-		err = nil // they have left again
-	}
-	return err
+}
+
+func (s *idSet) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids[id]
 }
 
 // write is what brings a change to the remote, and what makes it count there. What
 // has to be asked before comes into first.
 func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []command) {
+	if l.Erase {
+		build = append(build, append(command{"UNLINK"}, stages(l.key)...))
+	}
 	if l.Base == journal.Deleted || l.eraseOnly {
 		build = append(build, command{"UNLINK", l.key})
 		if l.eraseOnly {
@@ -298,7 +329,8 @@ func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []co
 		first.append(l.exists, l)
 	}
 	if l.whole != nil {
-		return l.whole.commands(l.key, s.stager(byChange))
+		whole, finish := l.whole.commands(l.key, s.stager(byChange))
+		return append(build, whole...), finish
 	}
 	var add, remove []string
 	for name, element := range l.Elements {
