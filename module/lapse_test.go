@@ -238,6 +238,13 @@ func TestPurgeIsCancelled(t *testing.T) {
 	}
 }
 
+func TestPruneOfNobody(t *testing.T) {
+	p := newPair(t, redistest.Flavor{}, writeBehind)
+	p.waitFor(t, "connected")
+	p.safe(t)
+	wantError(t, p.l, []string{"ERR", "nobody is a sponsor"}, "SPONSOR.SYNC", "PRUNE")
+}
+
 // TestPrune removes what is gone here, and nothing that is merely away.
 func TestPrune(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {

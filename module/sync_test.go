@@ -251,7 +251,7 @@ func TestSyncOptions(t *testing.T) {
 		{"USER with an option only", cmd("SPONSOR.SYNC", "USER", "DRYRUN"), []string{"ERR", "USER wants the ids"}},
 		{"USER with a colon", cmd("SPONSOR.SYNC", "USER", "7", "a:b"), []string{"ERR", "a:b", "cannot be the id"}},
 		{"USER with an empty id", cmd("SPONSOR.SYNC", "USER", ""), []string{"ERR", "cannot be the id"}},
-		{"PRUNE of nobody", cmd("SPONSOR.SYNC", "PRUNE"), []string{"ERR", "nobody is a sponsor"}},
+		{"PRUNE without write-behind", cmd("SPONSOR.SYNC", "PRUNE"), []string{"ERR", "sponsor.write-behind yes"}},
 		{"odd bytes", cmd("SPONSOR.SYNC", "\r\n\x00\xff"), []string{"ERR", "unknown option"}},
 		{"STATUS with more", cmd("SPONSOR.STATUS", "x"), []string{"ERR wrong number of arguments for 'sponsor.status' command"}},
 		{"HELP with more", cmd("SPONSOR.HELP", "x"), []string{"ERR wrong number of arguments for 'sponsor.help' command"}},

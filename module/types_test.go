@@ -218,7 +218,7 @@ func TestR6_DisputedAtFirstContact(t *testing.T) {
 	if got := p.r.Get(t.Context(), "user:7").Val(); got != "theirs" {
 		t.Errorf("the remote has %q, want what it had", got)
 	}
-	must(t, p.l, cmd("SPONSOR.RETRY"))
+	must(t, p.l, cmd("SPONSOR.RETRY", "user:7"))
 	p.safe(t)
 	p.wantSame(t, "user:7", "user_details:7", "user:7:mnodes")
 }

@@ -55,17 +55,17 @@ func (c *changes) deadLetters() []DeadLetter {
 }
 
 // retry sends dead letters again, of keys, or of all if there are none, and
-// returns how many. A dispute is decided by naming its key.
+// returns how many. Naming the key of a dispute decides it.
 func (c *changes) retry(keys []string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, k := range c.keys {
-		if k.dead == nil || len(keys) > 0 && !slices.Contains(keys, k.key) || len(keys) == 0 && k.dead.disputed {
+		if k.dead == nil || len(keys) > 0 && !slices.Contains(keys, k.key) {
 			continue
 		}
 		n++
-		if k.dead.disputed {
+		if k.dead.disputed && len(keys) > 0 {
 			c.setStub(k, nil) // somebody has decided
 			c.grow(k.dead.change, k.dead.change.MakeWhole())
 		}

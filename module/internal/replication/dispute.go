@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
@@ -61,8 +62,12 @@ func (s *session) settleDisputes(client *remote.Client, letters []*letter) (undi
 // ours, which this server may have in part only, as st says. If not, ours is all of
 // it.
 func (s *session) disputed(st *stub, ours, theirs value) (bool, error) {
-	if theirs.err != nil || theirs.kind != nil && (theirs.kind != ours.kind || !slices.Equal(ours.items, theirs.items)) {
+	same := theirs.kind == nil || theirs.kind == ours.kind && slices.Equal(ours.items, theirs.items)
+	if !same || errors.Is(theirs.err, errTypeCannotTravel) {
 		return true, nil
+	}
+	if theirs.err != nil {
+		return false, theirs.err
 	}
 	s.alone(ours.key, st)
 	// What the remote gets now would be a reason for a dispute after a crash, if
