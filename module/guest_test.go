@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -290,9 +289,9 @@ func TestPanicsLeaveTheServerUp(t *testing.T) {
 					return nil
 				})
 			},
-			"sync":         func() { wantError(t, p.l, []string{"ERR SYNC has failed", "injected at sync"}, "SPONSOR.SYNC") },
-			"writer":       func() { wantError(t, p.l, []string{"ERR SYNC has failed", "injected at writer"}, "SPONSOR.SYNC") },
-			"answer":       func() { wantError(t, p.l, []string{"ERR internal error", "injected at answer"}, "SPONSOR.SYNC") },
+			"sync":   func() { wantError(t, p.l, []string{"ERR SYNC has failed", "injected at sync"}, "SPONSOR.SYNC") },
+			"writer": func() { wantError(t, p.l, []string{"ERR SYNC has failed", "injected at writer"}, "SPONSOR.SYNC") },
+			"answer": func() { wantError(t, p.l, []string{"ERR internal error", "injected at answer"}, "SPONSOR.SYNC") },
 			"restore": func() {
 				must(t, p.l, cmd("FLUSHALL"))
 				redistest.Eventually(t, soon, func() error {
