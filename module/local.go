@@ -28,6 +28,8 @@ func (l local) Do(f func(replication.Data)) error {
 	return refused
 }
 
+func (l local) Commands() uint64 { return redismodule.Commands() }
+
 // data is replication.Data.
 type data struct{ redismodule.Context }
 

@@ -10,6 +10,7 @@ import "C" // makes the package a shared library
 import (
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
@@ -20,6 +21,9 @@ import (
 // version is the module's, as MODULE LIST shows it: major*10000 + minor*100 +
 // patch.
 const version = 100
+
+// gcPercent is how much the heap may grow before it is collected.
+const gcPercent = 400
 
 func main() {} // a shared library is not run
 
@@ -56,6 +60,8 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 	if ctx.Role().Cluster {
 		return errors.New("sponsor.so does not work with cluster-enabled yes; load it into a server that is not part of a cluster")
 	}
+	// Our heap is small, and collecting it often would take the server's time.
+	debug.SetGCPercent(gcPercent)
 	m.log = slog.New(&logHandler{})
 	m.marks, m.unitEndAsked = make(map[string]string), false
 	var err error

@@ -201,13 +201,17 @@ static int is_reported(const char *name, size_t len) {
 // keeps them: until the event, or the next command.
 static struct {
     RedisModuleString **argv;
+    struct bytes *bytes; // of argv
     int argc;
     int room;
     int two_keys; // it is SMOVE, which has two events
 } captured;
 
-// Counts commands: a transaction is one, what a script calls are several.
+// Counts commands: a transaction is one, what a script calls are several. The
+// main thread alone writes it.
 static uint64_t unit;
+
+uint64_t commands(void) { return __atomic_load_n(&unit, __ATOMIC_RELAXED); }
 
 static void drop_captured(void) {
     for (int i = 0; i < captured.argc; i++)
@@ -248,7 +252,7 @@ static int names_reported_key(RedisModuleCommandFilterCtx *filter, int pos) {
 static void on_command_filter(RedisModuleCommandFilterCtx *filter) {
     if (own_use > 0)
         return;
-    unit++;
+    __atomic_store_n(&unit, unit + 1, __ATOMIC_RELAXED);
     if (captured.argc > 0)
         drop_captured();
     int argc = rm_CommandFilterArgsCount(filter);
@@ -270,6 +274,11 @@ static void on_command_filter(RedisModuleCommandFilterCtx *filter) {
         if (argv == NULL)
             return;
         captured.argv = argv;
+        struct bytes *bytes =
+            realloc(captured.bytes, (size_t)argc * sizeof(*bytes));
+        if (bytes == NULL)
+            return;
+        captured.bytes = bytes;
         captured.room = argc;
     }
     for (int i = 0; i < argc; i++) {
@@ -300,8 +309,11 @@ static int on_key_event(RedisModuleCtx *ctx, int type, const char *event,
     if (argc > 0 && !same_string(captured.argv[1], name, len) &&
         !same_string(captured.argv[2], name, len))
         argc = 0;
+    for (int i = 0; i < argc; i++)
+        captured.bytes[i].p =
+            rm_StringPtrLen(captured.argv[i], &captured.bytes[i].n);
     int used = go_key_event(ctx, type, (char *)event, (char *)name, len,
-                            captured.argv, argc, unit);
+                            captured.bytes, argc, unit);
     if (used && !captured.two_keys)
         drop_captured();
     return RM_OK;

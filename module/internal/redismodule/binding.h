@@ -142,6 +142,12 @@ int busy(void);
 // Whether clients are paused: then nothing must be propagated.
 int paused(void);
 
+// Some bytes of somebody else's.
+struct bytes {
+    const char *p;
+    size_t n;
+};
+
 // Key events are reported for database 0 and keys that begin with one of the
 // prefixes. prefixes holds them one after the other; the memory is copied. The
 // caller holds the Redis lock.
@@ -155,6 +161,9 @@ int register_filter(RedisModuleCtx *ctx);
 // the current key event has ended, in the same transaction of the AOF. RM_ERR:
 // the server cannot do that, or not now.
 int at_unit_end(RedisModuleCtx *ctx);
+
+// How many commands clients have sent. Any thread may ask.
+uint64_t commands(void);
 
 int subscribe_server_event(RedisModuleCtx *ctx, uint64_t event);
 

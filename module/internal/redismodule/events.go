@@ -87,7 +87,7 @@ func (c Context) SubscribeEvents() error {
 }
 
 //export go_key_event
-func go_key_event(ctx *C.RedisModuleCtx, class C.int, event, key *C.char, n C.size_t, argv **C.RedisModuleString, argc C.int, unit C.uint64_t) (used C.int) {
+func go_key_event(ctx *C.RedisModuleCtx, class C.int, event, key *C.char, n C.size_t, argv *C.struct_bytes, argc C.int, unit C.uint64_t) (used C.int) {
 	defer recovered("a key event", func(error) {})
 	e := KeyEvent{
 		Class: KeyEventClass(class),
@@ -96,7 +96,10 @@ func go_key_event(ctx *C.RedisModuleCtx, class C.int, event, key *C.char, n C.si
 		Unit:  uint64(unit),
 	}
 	if e.Class != ClassNew && e.Class != ClassMiss {
-		e.Args = copyArgs(argv, argc)
+		e.Args = make([]string, argc)
+		for i, arg := range unsafe.Slice(argv, argc) {
+			e.Args[i] = string(unsafe.Slice((*byte)(unsafe.Pointer(arg.p)), int(arg.n)))
+		}
 	}
 	if module.KeyEvent(Context{ctx}, e) {
 		used = 1
@@ -109,6 +112,10 @@ func go_key_event(ctx *C.RedisModuleCtx, class C.int, event, key *C.char, n C.si
 // it. It reports false if the server cannot do that (Redis 7.0), so that writing
 // at once is the way.
 func (c Context) AtUnitEnd() bool { return C.at_unit_end(c.ptr) == C.RM_OK }
+
+// Commands counts the commands that the server has been sent since the module was
+// loaded. It may be called from any goroutine.
+func Commands() uint64 { return uint64(C.commands()) }
 
 //export go_unit_end
 func go_unit_end(ctx *C.RedisModuleCtx) {

@@ -143,9 +143,12 @@ func (r *reader) step(d Data) (done bool, err error) {
 func (r *reader) readKey(d Data, next planned) error {
 	if next.owner != "" && next.owner != r.owner {
 		// Since the plan was made, somebody may have stopped sponsoring.
-		is, err := isMember(d, r.session.config.sponsorsKey(), next.owner)
-		if err != nil {
-			return err
+		is := r.session.sponsors.has(next.owner)
+		if !r.session.sponsors.isKnown() {
+			var err error
+			if is, err = isMember(d, r.session.config.sponsorsKey(), next.owner); err != nil {
+				return err
+			}
 		}
 		if !is {
 			r.run.total.Add(-1)

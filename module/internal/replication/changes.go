@@ -22,8 +22,10 @@ type changes struct {
 
 	number  uint64 // the last that was given to a write
 	flights uint64 // the last that was given to a flight
-	bytes   int64  // of all elements
-	limit   int64  // of bytes; what comes beyond it is sent as whole keys
+
+	lastFlight time.Time // when a batch has flown last, or will
+	bytes      int64     // of all elements
+	limit      int64     // of bytes; what comes beyond it is sent as whole keys
 
 	unread bool     // the journal may hold marks that were not read yet
 	clean  []string // keys whose marks may go
@@ -210,6 +212,21 @@ func (c *changes) enqueue(k *keyChanges) {
 	k.queued = true
 	c.queue = append(c.queue, k)
 	signal(c.wake)
+}
+
+// gather tells how long to wait before changes fly, so that many of them share what a
+// batch costs: not at all if none has flown for a while, or there are many already.
+func (c *changes) gather() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	wait := c.lastFlight.Add(gathering).Sub(now)
+	if wait <= 0 || len(c.queue) >= flightKeys {
+		c.lastFlight = now
+		return 0
+	}
+	c.lastFlight = now.Add(wait)
+	return wait
 }
 
 // A flight is a change that is being sent.

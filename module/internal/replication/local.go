@@ -21,6 +21,10 @@ type Local interface {
 	// but not from within f, nor by whoever already has the data set to
 	// itself.
 	Do(f func(Data)) error
+
+	// Commands counts the commands that clients have sent: it tells whether there
+	// is anybody whom Do makes wait. It may be called from any goroutine.
+	Commands() uint64
 }
 
 // Data is the local data set, database 0, for the time of one Local.Do.

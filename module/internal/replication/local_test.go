@@ -82,6 +82,12 @@ func (l *localServer) Do(f func(replication.Data)) error {
 	return l.broken
 }
 
+func (l *localServer) Commands() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unit
+}
+
 // beforeEach has f called before each Do, while nobody has the data set, and
 // afterEach after each, before anybody else has it.
 func (l *localServer) beforeEach(f func()) {

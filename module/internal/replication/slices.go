@@ -7,7 +7,8 @@ import (
 
 // How long we keep the server to ourselves, and how long we leave it alone in
 // between: a client waits for one slice at most, and two thirds of the main
-// thread's time are everybody else's.
+// thread's time are everybody else's. While nobody else does anything we go on at
+// once; whoever comes waits for one slice at most all the same.
 const (
 	sliceBudget = 500 * time.Microsecond
 	slicePause  = time.Millisecond
@@ -17,6 +18,7 @@ const (
 // fails, in slices that keep the server responsive. After each slice it calls
 // between, if not nil, while the server is free.
 func inSlices(ctx context.Context, local Local, step func(Data) (done bool, err error), between func() error) error {
+	commands := local.Commands()
 	for {
 		var (
 			done    bool
@@ -40,6 +42,12 @@ func inSlices(ctx context.Context, local Local, step func(Data) (done bool, err 
 		}
 		if done {
 			return nil
+		}
+		now := local.Commands()
+		quiet := now == commands
+		commands = now
+		if quiet && ctx.Err() == nil {
+			continue
 		}
 		if err := pause(ctx, slicePause); err != nil {
 			return err

@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	senders     = 4         // goroutines that send changes; each has a batch under way
-	flightKeys  = 512       // keys of a batch
-	flightBytes = 256 << 10 // bytes of its elements, roughly
-	largeQueue  = 256       // large values that wait for their turn
+	senders     = 4                // goroutines that send changes; each has a batch under way
+	flightKeys  = 512              // keys of a batch
+	flightBytes = 256 << 10        // bytes of its elements, roughly
+	gathering   = time.Millisecond // under load, changes are gathered for so long; a single one goes at once
+	largeQueue  = 256              // large values that wait for their turn
 
 	// What was sent over a connection that broke may still be on its way to the
 	// remote, and must not arrive there after what is sent next: a failed batch
@@ -42,6 +43,11 @@ func (s *session) sendChanges() {
 		case <-s.ctx.Done():
 			return
 		case <-s.changes.wake:
+		}
+		if wait := s.changes.gather(); wait > 0 {
+			if pause(s.ctx, wait) != nil {
+				return
+			}
 		}
 		s.sendBatch(pauses)
 	}
@@ -356,8 +362,12 @@ func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []co
 // newCommand makes a command one for the remote.
 func newCommand(cmd command) *remote.Command {
 	args := make([]any, len(cmd))
-	for i, arg := range cmd {
-		args[i] = arg
+	for i := range cmd {
+		if i < 3 {
+			args[i] = cmd[i] // go-redis looks for the name and the key here
+		} else {
+			args[i] = &cmd[i] // which needs no memory of its own
+		}
 	}
 	return remote.NewCommand(args...)
 }
