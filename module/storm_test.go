@@ -89,7 +89,7 @@ var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sy
 func (s *storm) newLocal(conf ...string) *redistest.Server {
 	return redistest.New(s.owner, redistest.Config{
 		Flavor: s.flavor, Name: "local",
-		Modules: []string{redistest.Module(s.owner) + " org " + org},
+		Modules: []string{redistest.FaultModule(s.owner) + " org " + org},
 		Conf: slices.Concat(durable, remoteConf(s.remote, s.proxy.Host(), s.proxy.Port()),
 			[]string{fmt.Sprintf("sponsor.keys %q", stormKeys)}, conf),
 	})
@@ -108,7 +108,7 @@ func TestR2_Storm(t *testing.T) {
 	clients, steps := number(t, "STORM_CLIENTS", 4), number(t, "STORM_STEPS", 150)
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		s := newStorm(t, flavor)
-		for _, seed := range seeds(t, 12) {
+		for _, seed := range seeds(t, 40) {
 			ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { s.run(t, seed, clients, steps) })
 			if !ok {
 				shrink(t, flavor, seed, clients, steps)
@@ -183,7 +183,19 @@ func (s *storm) run(t *testing.T, seed uint64, clients, steps int) {
 
 // fail does one thing to the world.
 func (s *storm) fail(t *testing.T, rng *rand.Rand) {
-	switch rng.IntN(12) {
+	switch rng.IntN(13) {
+	case 12:
+		if s.seed%4 != 1 {
+			return
+		}
+		// A panic where the engine or the journal is at work.
+		point := pick(rng, "flying", "posted", "sweep", "read-journal", "rewrite-journal", "large-page", "suspect", "restore", "turn")
+		s.note("kill %s by a panic", point)
+		s.mending.RLock()
+		defer s.mending.RUnlock()
+		if err := s.l.Do(t.Context(), "SPONSOR.FAULT", point, 1).Err(); err != nil {
+			t.Error(err)
+		}
 	case 0, 1, 2:
 		s.proxy.CutAfter(rng.Int64N(4000))
 	case 3, 4, 5:

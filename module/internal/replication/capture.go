@@ -69,8 +69,10 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 		return ""
 	case Emptied:
 		if len(ev.Elements) == 0 {
+			c.emptied(ev.Key)
 			return "" // what has gone was noted by the event before
 		}
+		defer c.emptied(ev.Key)
 	case Created:
 		c.created(ev.Key, s.residency.knownAbsent(ev.Key), old)
 		return ""

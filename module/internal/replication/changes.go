@@ -132,7 +132,7 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 	m.Seq, m.Partial = c.number, k.stub != nil
 	k.marked = true
 	if k.stub != nil {
-		k.stub.kind = max(m.Kind, k.stub.kind)
+		k.stub.kind, k.stub.emptied = max(m.Kind, k.stub.kind), false
 		k.stub.touch(m.Elements)
 		if m.Base == journal.Whole {
 			m.Elements = k.stub.elements() // they must outlive a crash

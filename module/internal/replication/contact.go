@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
@@ -181,6 +182,7 @@ func (s *session) suspectSome(client *remote.Client, keys []string) error {
 	if fetches = s.landed(fetches); len(fetches) < len(keys) {
 		return errStillSent
 	}
+	fault.Point("suspect")
 	values, err := fetchOnce(s.ctx, client, keys)
 	if err != nil {
 		return err

@@ -72,9 +72,5 @@ func (s *session) disputed(st *stub, ours, theirs value) (bool, error) {
 	s.alone(ours.key, st)
 	// What the remote gets now would be a reason for a dispute after a crash, if
 	// the mark still spoke of a part.
-	return false, s.local.Do(func(d Data) {
-		if mark, ok := s.changes.marks([]string{ours.key})[ours.key]; ok {
-			s.mustWrite(d, "HSET", ours.key, mark)
-		}
-	})
+	return false, s.rewriteMark(ours.key)
 }

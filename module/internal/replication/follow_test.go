@@ -33,7 +33,7 @@ func (p *pair) safe(t *testing.T) {
 // the clients were told, and so must the local server once it was asked. One client
 // at a time, so that a seed can be repeated; the network is not told apart.
 func TestFollowsAgainstModel(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(60) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			followAgainstModel(t, rand.New(rand.NewPCG(seed, 1)))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
@@ -49,6 +50,7 @@ func (s *session) keepJournal() {
 func (s *session) readJournal() bool {
 	cursor := "0"
 	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		fault.Point("read-journal")
 		s.isJournal(d)
 		reply, err := d.Read("HSCAN", journal.Key, cursor, "COUNT", "100")
 		if err != nil {
@@ -83,6 +85,7 @@ func (s *session) sweepJournal() {
 	keys := s.changes.tidy(sweepKeys)
 	err := s.local.Do(func(d Data) {
 		var gone []string
+		fault.Point("sweep")
 		for _, key := range keys {
 			mark, ok := s.changes.settled(key)
 			switch {
@@ -114,6 +117,15 @@ func (s *session) mustWrite(d Data, name string, args ...string) {
 	}
 }
 
+// rewriteMark writes the mark of key as it should be.
+func (s *session) rewriteMark(key string) error {
+	return s.local.Do(func(d Data) {
+		if mark, ok := s.changes.marks([]string{key})[key]; ok {
+			s.mustWrite(d, "HSET", key, mark)
+		}
+	})
+}
+
 // isJournal makes sure that the journal is a hash, if it is there: the key is ours.
 func (s *session) isJournal(d Data) {
 	if typ := d.Stat(journal.Key).Type; typ != typeNone && typ != "hash" {
@@ -127,6 +139,7 @@ func (s *session) isJournal(d Data) {
 func (s *session) rewriteJournal() {
 	names := s.changes.names()
 	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
+		fault.Point("rewrite-journal")
 		s.isJournal(d)
 		if met := s.met.Load(); met != nil {
 			s.mustWrite(d, "HSET", metHere, *met)

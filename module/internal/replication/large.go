@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 )
 
@@ -152,6 +153,7 @@ func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
 func (v *largeValue) merging() bool { return v.target == v.key }
 
 func (v *largeValue) sendPage(items []string) error {
+	fault.Point("large-page")
 	var cmds []*remote.Command
 	if !v.begun {
 		v.begun = true

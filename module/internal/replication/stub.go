@@ -14,6 +14,7 @@ type stub struct {
 	touched map[string]struct{}
 	kind    journal.Kind // whose elements they are
 	asked   bool         // the remote was asked whether it has the key
+	emptied bool         // nothing of the key is here any more, by a command
 
 	tries int       // how often the rest was asked for
 	next  time.Time // when it may be asked for again
@@ -94,13 +95,31 @@ func (c *changes) completed(key string) {
 }
 
 // alone is told that the remote has nothing of key that does not come from here: if
-// st is still what is known of it, it is no stub any more.
-func (c *changes) alone(key string, st *stub) {
+// st is still what is known of it, it is no stub any more. If nothing of it is left
+// here, it is deleted by that, and alone reports true.
+func (c *changes) alone(key string, st *stub) (deleted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.keys[key]; k != nil && st != nil && k.stub == st {
-		c.setStub(k, nil)
-		c.cleaned(k)
+	k := c.keys[key]
+	if k == nil || st == nil || k.stub != st {
+		return false
+	}
+	c.setStub(k, nil)
+	if st.emptied {
+		c.number++
+		c.put(k, journal.Mark{Seq: c.number, Base: journal.Deleted})
+		return true
+	}
+	c.cleaned(k)
+	return false
+}
+
+// emptied is told that nothing of key is here any more, by a command.
+func (c *changes) emptied(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.keys[key]; k != nil && k.stub != nil {
+		k.stub.emptied = true
 	}
 }
 

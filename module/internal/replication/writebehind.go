@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
@@ -69,6 +70,7 @@ func (s *session) sendBatch(pauses *backoff.ExponentialBackOff) {
 	if len(flights) == 0 {
 		return
 	}
+	fault.Point("flying")
 	err := s.send(flights, func(f flight) bool {
 		select {
 		case s.large <- f:
@@ -134,6 +136,7 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 	if err := s.post(client, letters); err != nil {
 		return err
 	}
+	fault.Point("posted")
 	var sponsors *letter
 	for _, l := range letters {
 		if l.key == s.config.sponsorsKey() {
@@ -265,7 +268,11 @@ func (s *session) delivered(l *letter) error {
 
 // alone is told that the remote has nothing of key that does not come from here.
 func (s *session) alone(key string, st *stub) {
-	s.changes.alone(key, st)
+	if s.changes.alone(key, st) {
+		if err := s.rewriteMark(key); err != nil {
+			s.fail("a mark stays as it was until it goes", err)
+		}
+	}
 	if key == s.config.sponsorsKey() {
 		s.sponsors.refresh()
 	}
