@@ -2,6 +2,8 @@ package journal_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -86,6 +88,9 @@ func TestEncode(t *testing.T) {
 			Seq: 1<<64 - 1, Base: journal.Deleted, Kind: journal.Set, Elements: set("a").Elements,
 			HasExpiry: true, ExpireAt: -1, Partial: true,
 		}, false},
+		{"erased", journal.Mark{Base: journal.Deleted, Erase: true}, false},
+		{"deleted before", journal.Mark{Base: journal.Whole, Cleared: true}, false},
+		{"noted", journal.Mark{Partial: true, Noted: true, Kind: journal.ZSet, Elements: set("-a").Elements}, false},
 		{"a long member", set(long), true},
 		{"a long value", hash("f", long), true},
 		{"many members", set(many...), true},
@@ -108,6 +113,44 @@ func TestEncode(t *testing.T) {
 				_, _ = journal.Decode(text[:n]) // must not panic
 			}
 		})
+	}
+}
+
+// TestEncodeBoth: a mark and a newer one on top of it, put together at random, are what
+// Add makes of them.
+func TestEncodeBoth(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	random := func() journal.Mark {
+		m := journal.Mark{Seq: rng.Uint64N(100), Base: journal.Base(rng.IntN(3)), Erase: rng.IntN(4) == 0}
+		if m.Base != journal.Whole {
+			m.Kind, m.Elements = journal.Set, make(map[string]journal.Element)
+			for range 1 + rng.IntN(3) {
+				m.Elements[fmt.Sprint(rng.IntN(4))] = journal.Element{Present: rng.IntN(2) == 0}
+			}
+		} else {
+			m.Cleared = rng.IntN(2) == 0
+		}
+		if rng.IntN(3) == 0 {
+			m.HasExpiry, m.ExpireAt = true, rng.Int64N(3)
+		}
+		return m
+	}
+	for range 10_000 {
+		older, newer := random(), random()
+		text := journal.EncodeBoth(&older, &newer)
+		got, err := journal.Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := older
+		want.Elements = maps.Clone(older.Elements)
+		want.Add(newer)
+		if len(want.Elements) == 0 {
+			want.Kind, want.Elements = journal.NoKind, nil
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v and %+v are %+v, want %+v", older, newer, got, want)
+		}
 	}
 }
 

@@ -3,13 +3,16 @@
 //
 // The way of the data: a write comes in through KeyEvent (capture.go), is noted as
 // a change, with a mark in the journal (changes.go, marks.go, stub.go), and is sent
-// (writebehind.go, or whole.go where the whole value is wanted); when the remote has
-// acknowledged, the mark goes (journalkeeper.go). Sync reads values from the local
+// (writebehind.go; whole.go and large.go where the whole value is wanted); when the
+// remote has acknowledged, the mark goes (journalkeeper.go). How values of each type are
+// read and written is in kind.go, walk.go and stream.go. What cannot be decided here
+// becomes a dead letter (dispute.go, deadletter.go). Sync reads values from the local
 // data set in slices (backfill.go) and writes them to the remote over several
 // connections (writer.go); so does the first contact with a remote (contact.go). A
 // read that found nothing comes in through KeyEvent too, and the key is fetched and
 // put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is known from a
-// copy of the set sponsors:<org> (sponsors.go).
+// copy of the set sponsors:<org> (sponsors.go); what becomes of the keys of who is none
+// any more is in lapse.go, of who wants to be forgotten in forget.go.
 //
 // Nothing here knows Redis's Modules API: the local server is the interface
 // Local. The methods of Engine named after events are called on the server's

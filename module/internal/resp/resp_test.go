@@ -2,7 +2,9 @@ package resp
 
 import (
 	"errors"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -53,11 +55,25 @@ func TestPage(t *testing.T) {
 	}
 }
 
+func TestAny(t *testing.T) {
+	got, err := Any("*5\r\n:-7\r\n$2\r\n\xff\x00\r\n+OK\r\n*2\r\n$-1\r\n*-1\r\n-ERR no\r\n")
+	want := []any{int64(-7), "\xff\x00", "OK", []any{nil, nil}, Error("ERR no")}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("Any = %#v, %v; want %#v", got, err, want)
+	}
+	for _, reply := range []string{"", "*1\r\n", ":x\r\n", "$3\r\nab\r\n", ":1\r\n:2\r\n", "?1\r\n", strings.Repeat("*1\r\n", 100) + ":1\r\n"} {
+		if got, err := Any(reply); err == nil {
+			t.Errorf("Any(%q) = %#v, want an error", reply, got)
+		}
+	}
+}
+
 func FuzzReplies(f *testing.F) {
 	f.Add("*2\r\n$2\r\n17\r\n*1\r\n$1\r\na\r\n")
 	f.Add("*1\r\n$1\r\na\r\n")
 	f.Add(":1\r\n")
 	f.Add("-ERR\r\n")
+	f.Add("*2\r\n*-1\r\n*1\r\n*1\r\n$-1\r\n")
 	f.Fuzz(func(t *testing.T, reply string) {
 		// No reply makes them panic or return more than they were given.
 		items, _ := Strings(reply)
@@ -72,5 +88,8 @@ func FuzzReplies(f *testing.F) {
 			}
 		}
 		_, _ = Int(reply)
+		if _, err := Any(reply); err == nil && reply == "" {
+			t.Error("nothing is a reply")
+		}
 	})
 }
