@@ -11,11 +11,14 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
-// How many marks are removed in one go, and how long we rest before the next:
-// marks are in nobody's way.
+// How many marks are removed in one go, how long we rest before the next, and how long
+// once there are no more. A mark is in nobody's way, and its key may be written again
+// before it goes; a hash that shrinks to nothing and grows again all the time costs
+// more than one that does not.
 const (
 	sweepKeys  = 500
 	sweepPause = 2 * time.Millisecond
+	sweepRest  = 20 * time.Millisecond
 )
 
 // keepJournal reads the journal that an earlier run, or an earlier master, has
@@ -32,7 +35,9 @@ func (s *session) keepJournal() {
 		case <-s.ctx.Done():
 			return
 		case <-s.changes.sweep:
-			s.sweepJournal()
+			if !s.sweepJournal() {
+				_ = pause(s.ctx, sweepRest)
+			}
 		case <-s.journalLost:
 			s.rewriteJournal()
 		case <-s.journalNew:
@@ -80,9 +85,10 @@ func (s *session) readJournal() bool {
 	return err == nil
 }
 
-// sweepJournal removes the marks of what has landed.
-func (s *session) sweepJournal() {
-	keys := s.changes.tidy(sweepKeys)
+// sweepJournal removes some marks of what has landed, and reports whether there are
+// more.
+func (s *session) sweepJournal() (more bool) {
+	keys, more := s.changes.tidy(sweepKeys)
 	err := s.local.Do(func(d Data) {
 		var gone []string
 		fault.Point("sweep")
@@ -103,6 +109,7 @@ func (s *session) sweepJournal() {
 	if err != nil && s.ctx.Err() == nil {
 		s.fail("marks stay in the journal; what they speak of may be sent again", err)
 	}
+	return more
 }
 
 // mustWrite writes the journal. What cannot be written is written again later.

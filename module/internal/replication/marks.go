@@ -150,17 +150,17 @@ func (c *changes) flushed() {
 	}
 }
 
-// tidy takes the keys whose marks may have to go.
-func (c *changes) tidy(most int) []string {
+// tidy takes some keys whose marks may have to go, and reports whether there are more.
+func (c *changes) tidy(most int) (keys []string, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(most, len(c.clean))
-	keys := slices.Clone(c.clean[:n])
+	keys = slices.Clone(c.clean[:n])
 	c.clean = c.clean[n:]
-	if len(c.clean) > 0 {
+	if more = len(c.clean) > 0; more {
 		signal(c.sweep)
 	}
-	return keys
+	return keys, more
 }
 
 // settled tells what is to become of key's mark: it goes, or it becomes mark, if

@@ -191,7 +191,8 @@ func (w *orderWorld) end(how int) {
 
 // tidy removes marks, as the journal's keeper does.
 func (w *orderWorld) tidy() {
-	for _, key := range w.changes.tidy(10) {
+	keys, _ := w.changes.tidy(10)
+	for _, key := range keys {
 		mark, ok := w.changes.settled(key)
 		switch {
 		case !ok:
