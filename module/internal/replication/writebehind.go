@@ -47,6 +47,7 @@ func (s *session) sendChanges() {
 		}
 		if wait := s.changes.gather(); wait > 0 {
 			if pause(s.ctx, wait) != nil {
+				signal(s.changes.wake) // for the next session
 				return
 			}
 		}
