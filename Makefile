@@ -7,7 +7,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-TESTFLAGS ?= -timeout 10m
+TESTFLAGS ?= -timeout 12m
 FUZZTIME  ?= 20s
 
 # What the machine cannot give is no error here, but is where CI=true.
