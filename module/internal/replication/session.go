@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
@@ -167,8 +168,8 @@ func (s *session) keyEvent(ev Event, d Data) (mark string) {
 // sponsorsEvent is told what has happened to the set of sponsors.
 func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string) {
 	seen := ev
-	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) {
-		seen.What = Emptied // whoever was removed has gone; the set was not deleted
+	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.onItsWay(ev.Key, nil).Base == journal.Keep {
+		seen.What = Emptied // who was removed is known; the set was not deleted
 	}
 	if ev.What == MovedAway {
 		ev.What, seen.What = Deleted, Deleted
@@ -188,7 +189,8 @@ func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string
 // nil: that cannot be told.
 func (s *session) whoChanged(d Data) map[string]Element {
 	key := s.config.sponsorsKey()
-	if stat := d.Stat(key); stat.Type != "set" || stat.Length > partElements || !s.sponsors.isKnown() {
+	stat := d.Stat(key)
+	if stat.Type != "set" && stat.Type != typeNone || stat.Length > partElements || !s.sponsors.isKnown() {
 		return nil
 	}
 	reply, err := d.Read("SMEMBERS", key)
@@ -204,8 +206,10 @@ func (s *session) whoChanged(d Data) map[string]Element {
 	for _, id := range without(now, before) {
 		changed[id] = Element{Present: true}
 	}
-	for _, id := range without(before, now) {
-		changed[id] = Element{}
+	if !s.changes.isStub(key) { // else who is missing here is away
+		for _, id := range without(before, now) {
+			changed[id] = Element{}
+		}
 	}
 	if len(changed) == 0 {
 		return nil
