@@ -238,6 +238,9 @@ func (s *storm) failOver(t *testing.T) {
 	s.mending.Lock()
 	defer s.mending.Unlock()
 	replica := s.newLocal(fmt.Sprintf("replicaof %s %d", s.local.Host(), s.local.Port()))
+	// What the remote has, the replica must know: nothing is sent from here on.
+	s.proxy.Refuse()
+	s.proxy.CloseAll()
 	redistest.Eventually(t, soon, func() error {
 		if n := s.l.Do(t.Context(), "WAIT", 1, 1000).Val(); n != int64(1) {
 			return fmt.Errorf("the replica is behind")
@@ -259,6 +262,9 @@ func (s *storm) failOver(t *testing.T) {
 		t.Error(err)
 	}
 	s.use(replica)
+	if err := s.proxy.Heal(); err != nil {
+		t.Error(err)
+	}
 	must(t, s.l, cmd("REPLICAOF", "NO", "ONE"), cmd("CONFIG", "REWRITE")) // it stays a master
 }
 

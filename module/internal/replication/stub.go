@@ -71,6 +71,9 @@ func (c *changes) suspect(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.at(key)
+	if k.dead != nil {
+		return false // it waits for somebody's decision already
+	}
 	for _, ch := range k.stack() {
 		if ch.Base != journal.Keep {
 			return k.stub != nil
