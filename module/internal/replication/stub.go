@@ -99,8 +99,8 @@ func (c *changes) completed(key string) {
 
 // alone is told that the remote has nothing of key that does not come from here: if
 // st is still what is known of it, it is no stub any more. If nothing of it is left
-// here, it is deleted by that, and alone reports true.
-func (c *changes) alone(key string, st *stub) (deleted bool) {
+// here, it is deleted by that. alone reports whether the key's mark is another one now.
+func (c *changes) alone(key string, st *stub) (remarked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.keys[key]
@@ -114,7 +114,7 @@ func (c *changes) alone(key string, st *stub) (deleted bool) {
 		return true
 	}
 	c.cleaned(k)
-	return false
+	return !k.idle()
 }
 
 // emptied is told that nothing of key is here any more, by a command.

@@ -270,7 +270,14 @@ func (s *session) delivered(l *letter) error {
 // alone is told that the remote has nothing of key that does not come from here.
 func (s *session) alone(key string, st *stub) {
 	if s.changes.alone(key, st) {
-		if err := s.rewriteMark(key); err != nil {
+		// What the remote gets next would be a reason for a dispute after a crash,
+		// if the mark still spoke of a part. When the server takes another turn,
+		// the AOF has it.
+		err := s.rewriteMark(key)
+		if err == nil {
+			err = s.local.Do(func(Data) {})
+		}
+		if err != nil {
 			s.fail("a mark stays as it was until it goes", err)
 		}
 	}
