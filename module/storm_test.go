@@ -108,7 +108,7 @@ func TestR2_Storm(t *testing.T) {
 	clients, steps := number(t, "STORM_CLIENTS", 4), number(t, "STORM_STEPS", 150)
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		s := newStorm(t, flavor)
-		for _, seed := range seeds(t, 40) {
+		for _, seed := range seeds(t, 24) {
 			ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { s.run(t, seed, clients, steps) })
 			if !ok {
 				shrink(t, flavor, seed, clients, steps)
