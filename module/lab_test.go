@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -257,4 +258,83 @@ func pipelined(t *testing.T, c *redis.Client, commands func(yield func(args ...a
 	if pipe.Len() > 0 {
 		flush()
 	}
+}
+
+// proxied is a pair with write-behind, the sponsors 7 and 8, and a network that fails
+// on demand.
+func proxied(t *testing.T, conf ...string) (*pair, *redistest.Proxy) {
+	t.Helper()
+	remote := redistest.Remote(t, redistest.Config{})
+	proxy := redistest.NewProxy(t, remote.Addr())
+	p := newLocal(t, remote, redistest.Config{Conf: append(append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind), conf...)})
+	p.waitFor(t, "connected")
+	must(t, p.l, cmd("SADD", sponsorsKey, "7", "8"))
+	p.safe(t)
+	return p, proxy
+}
+
+func (p *pair) cutOff(t *testing.T, proxy *redistest.Proxy) {
+	t.Helper()
+	proxy.Refuse()
+	proxy.CloseAll()
+	p.waitFor(t, "down")
+}
+
+func (p *pair) reconnect(t *testing.T, proxy *redistest.Proxy) {
+	t.Helper()
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor(t, "connected")
+}
+
+// loseAll flushes the local server, and waits for the sponsors to be back: all else is
+// away.
+func (p *pair) loseAll(t *testing.T) {
+	t.Helper()
+	must(t, p.l, cmd("FLUSHALL"))
+	eventuallyMembers(t, p.l, sponsorsKey, "7", "8")
+}
+
+// largeSet makes a set of n thousand members.
+func largeSet(t *testing.T, c *redis.Client, key string, n int) {
+	t.Helper()
+	pipelined(t, c, func(yield func(...any)) {
+		for i := range n {
+			yield(append([]any{"SADD", key}, many(1000, fmt.Sprintf("member-%d-%%d", i))...)...)
+		}
+	})
+}
+
+// waitForDeadLetters waits until there are n.
+func (p *pair) waitForDeadLetters(t *testing.T, n int64) {
+	t.Helper()
+	redistest.Eventually(t, soon, func() error {
+		if got := statusInt(t, p.l, "dead_letters"); got != n {
+			return fmt.Errorf("dead_letters = %d, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// stageOf waits until something of key is being put together on a server.
+func stageOf(t *testing.T, c *redis.Client, key string) {
+	t.Helper()
+	redistest.Eventually(t, soon, func() error {
+		for _, name := range allKeys(t, c) {
+			if strings.HasPrefix(name, "sponsor:stage:{"+key+"}") {
+				return nil
+			}
+		}
+		return errors.New("there is no stage yet")
+	})
+}
+
+func exist(t *testing.T, c *redis.Client, keys ...string) int64 {
+	t.Helper()
+	n, err := c.Exists(t.Context(), keys...).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -21,145 +21,6 @@ func fill(t *testing.T, c *redis.Client, owner string) (keys []string) {
 	return keys
 }
 
-func exist(t *testing.T, c *redis.Client, keys ...string) int64 {
-	t.Helper()
-	n, err := c.Exists(t.Context(), keys...).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// TestForget erases people: a sponsor, a sponsor whose keys are away, somebody who is
-// none, and nobody else.
-func TestForget(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
-		p := following(t, flavor, wildKeys, "sponsor.read-through off")
-		must(t, p.l, cmd("SADD", sponsorsKey, "8", "77", "*"))
-		mine, away, others, odd := fill(t, p.l, "7"), fill(t, p.l, "8"), fill(t, p.l, "77"), fill(t, p.l, "*")
-		p.safe(t)
-		must(t, p.l, cmd("FLUSHALL"))
-		p.waitForSponsors(t, 4)
-		fill(t, p.l, "7")
-		p.safe(t)
-		for id, want := range map[string]int{"7": 4, "8": 4, "*": 4, "nobody": 0} {
-			got, err := p.l.Do(t.Context(), "SPONSOR.FORGET", id).Int()
-			if err != nil || got != want {
-				t.Errorf("FORGET %s = %d, %v; want %d", id, got, err, want)
-			}
-		}
-		for _, keys := range [][]string{mine, away, odd} {
-			if here, there := exist(t, p.l, keys...), exist(t, p.r, keys...); here+there > 0 {
-				t.Errorf("%d keys like %s are here, and %d on the remote, want none", here, keys[0], there)
-			}
-		}
-		if n := exist(t, p.r, others...); n != 4 {
-			t.Errorf("the remote has %d keys of somebody else, want 4", n)
-		}
-		if members := members(t, p.l, sponsorsKey); len(members) != 4 {
-			t.Errorf("sponsors = %q, want all as they were", members)
-		}
-		// Later writes are new data.
-		must(t, p.l, cmd("SADD", "user:7:mnodes", "new"))
-		p.safe(t)
-		p.wantSame(t, "user:7:mnodes")
-
-		// Somebody who was a sponsor once.
-		must(t, p.l, cmd("SREM", sponsorsKey, "77"))
-		p.safe(t)
-		if n, err := p.l.Do(t.Context(), "SPONSOR.FORGET", "77").Int(); n != 4 || err != nil {
-			t.Errorf("FORGET = %d, %v; want 4", n, err)
-		}
-		if n := exist(t, p.r, others...); n != 0 {
-			t.Errorf("the remote has %d keys of somebody who was a sponsor, want none", n)
-		}
-	})
-}
-
-// TestForgetCancels: dead letters and what is on its way go with the rest.
-func TestForgetCancels(t *testing.T) {
-	p := following(t, redistest.Flavor{})
-	must(t, p.r, cmd("SET", "user:7:mnodes", "no set"))
-	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
-	redistest.Eventually(t, soon, func() error {
-		if n := statusInt(t, p.l, "dead_letters"); n != 1 {
-			return fmt.Errorf("dead_letters = %d, want 1", n)
-		}
-		return nil
-	})
-	if n, err := p.l.Do(t.Context(), "SPONSOR.FORGET", "7").Int(); n != 1 || err != nil {
-		t.Errorf("FORGET = %d, %v; want 1", n, err)
-	}
-	if n := statusInt(t, p.l, "dead_letters"); n != 0 {
-		t.Errorf("dead_letters = %d, want none", n)
-	}
-	if n := exist(t, p.r, "user:7:mnodes"); n != 0 {
-		t.Error("the remote has the key still")
-	}
-}
-
-// TestForgetRefused: what the remote does not allow is an error, and can be tried
-// again.
-func TestForgetRefused(t *testing.T) {
-	p := following(t, redistest.Flavor{})
-	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
-	p.safe(t)
-	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "-unlink"))
-	wantError(t, p.l, []string{"erased here", "NOPERM", "SPONSOR.RETRY"}, "SPONSOR.FORGET", "7")
-	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "+unlink"))
-	must(t, p.l, cmd("SPONSOR.RETRY"))
-	p.safe(t)
-	if n := exist(t, p.r, "user:7:mnodes"); n != 0 {
-		t.Error("the remote has the key still")
-	}
-	wantError(t, p.l, []string{"cannot be the id"}, "SPONSOR.FORGET", "a:b")
-	wantError(t, p.l, []string{"wrong number of arguments"}, "SPONSOR.FORGET")
-	must(t, p.l, cmd("CONFIG", "SET", "sponsor.write-behind", "no"))
-	wantError(t, p.l, []string{"sponsor.write-behind yes"}, "SPONSOR.FORGET", "7")
-}
-
-// TestForgetOutlivesACrash: the remote hears of it whatever happens to this server.
-func TestForgetOutlivesACrash(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
-		remote := redistest.Remote(t, redistest.Config{Flavor: flavor})
-		proxy := redistest.NewProxy(t, remote.Addr())
-		p := newLocal(t, remote, redistest.Config{
-			Flavor: flavor,
-			Conf:   append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind, "appendonly yes", "appendfsync always"),
-		})
-		p.waitFor(t, "connected")
-		must(t, p.l, cmd("SADD", sponsorsKey, "7"), cmd("SADD", "user:7:mnodes", "a"), cmd("SREM", sponsorsKey, "7"))
-		must(t, p.l, cmd("SADD", sponsorsKey, "7"), cmd("SADD", "user:7:mnodes", "b"))
-		p.safe(t)
-		must(t, p.l, cmd("SREM", sponsorsKey, "7"))
-		p.safe(t)
-		proxy.Refuse()
-		proxy.CloseAll()
-		p.waitFor(t, "down")
-		impatient := p.local.Client(func(o *redis.Options) { o.ReadTimeout, o.MaxRetries = 100*time.Millisecond, -1 })
-		_ = impatient.Do(t.Context(), "SPONSOR.FORGET", "7").Err() // waits longer than that
-		redistest.Eventually(t, soon, func() error {
-			if n := exist(t, p.l, "user:7:mnodes"); n != 0 {
-				return fmt.Errorf("the key is still here")
-			}
-			return nil
-		})
-		if err := p.local.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.local.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := proxy.Heal(); err != nil {
-			t.Fatal(err)
-		}
-		p.safe(t)
-		if n := exist(t, p.r, "user:7:mnodes"); n != 0 {
-			t.Error("the remote has the key still")
-		}
-	})
-}
-
 // TestPurge: with on-lapse purge, who stops sponsoring has their keys here, all of
 // them, and nothing on the remote; who comes back has them there again.
 func TestPurge(t *testing.T) {
@@ -291,4 +152,158 @@ func TestPrune(t *testing.T) {
 			t.Errorf("the remote has %d of 5 keys that are merely away", n)
 		}
 	})
+}
+
+// TestPruneKeepsTheOnlyCopy: what somebody wrote after they had lapsed, while their key was away, is a part.
+func TestPruneKeepsTheOnlyCopy(t *testing.T) {
+	p, _ := proxied(t)
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a", "b"))
+	p.safe(t)
+	p.loseAll(t) // away
+	must(t, p.l, cmd("SREM", sponsorsKey, "7"))
+	p.safe(t)
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "new")) // R4: a part
+	p.safe(t)
+	if n := exist(t, p.r, "user:7:mnodes"); n == 0 {
+		t.Error("PRUNE removed the only full copy {a b}; here is only a part")
+	}
+}
+
+// TestPruneKeepsTheRestOfAStub: a key that was known to be a part when its owner lapsed.
+func TestPruneKeepsTheRestOfAStub(t *testing.T) {
+	p, proxy := proxied(t, "sponsor.read-through off")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a", "b"))
+	p.safe(t)
+	p.loseAll(t)
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "new"), cmd("SREM", sponsorsKey, "7"))
+	p.reconnect(t, proxy)
+	p.safe(t)
+	if n := exist(t, p.r, "user:7:mnodes"); n == 0 {
+		t.Errorf("PRUNE removed the only full copy; local %q", members(t, p.l, "user:7:mnodes"))
+	}
+}
+
+// TestPurgeKeepsTheOnlyCopy: what is written between the lapse and the purge is merged.
+func TestPurgeKeepsTheOnlyCopy(t *testing.T) {
+	p, proxy := proxied(t, "sponsor.on-lapse purge")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a", "b"))
+	p.safe(t)
+	p.loseAll(t)
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("SREM", sponsorsKey, "7"), cmd("SADD", "user:7:mnodes", "new"))
+	p.reconnect(t, proxy)
+	p.safe(t)
+	if got := members(t, p.l, "user:7:mnodes"); len(got) != 3 {
+		t.Errorf("local = %q, remote exists = %d: a and b are lost on both sides", got, exist(t, p.r, "user:7:mnodes"))
+	}
+}
+
+// TestPurgeBringsBackNothingDeleted: a key that was deleted between the lapse and the purge goes on the remote, and does not come back.
+func TestPurgeBringsBackNothingDeleted(t *testing.T) {
+	p, proxy := proxied(t, "sponsor.on-lapse purge")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a", "b"))
+	p.safe(t)
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("SREM", sponsorsKey, "7"), cmd("DEL", "user:7:mnodes"))
+	p.reconnect(t, proxy)
+	p.safe(t)
+	if n := exist(t, p.l, "user:7:mnodes"); n != 0 {
+		t.Errorf("deleted by a client, and back: %q", members(t, p.l, "user:7:mnodes"))
+	}
+}
+
+// TestR1_LargeAfterLapse: a large value that waits for its turn, or is half sent, stays
+// here when its owner lapses. So it is in SYNC.
+func TestR1_LargeAfterLapse(t *testing.T) {
+	for name, send := range map[string]func(*pair) (done func()){
+		"write-behind": func(p *pair) func() {
+			must(t, p.l, cmd("RPUSH", "user:7:l", "last"))
+			return func() { p.safe(t) }
+		},
+		"SYNC": func(p *pair) func() {
+			done := make(chan map[string]any)
+			go func() { done <- p.sync(t) }()
+			return func() { <-done }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, proxy := proxied(t, `sponsor.keys "user:<id>:*"`)
+			elements := append(cmd("RPUSH", "user:7:l"), many(1500, "element-%d")...)
+			for range 20 {
+				must(t, p.l, elements)
+			}
+			p.safe(t)
+			must(t, p.r, cmd("DEL", "user:7:l"))
+			proxy.Latency(10 * time.Millisecond)
+			done := send(p)
+			stageOf(t, p.r, "user:7:l")
+			must(t, p.l, cmd("SREM", sponsorsKey, "7"), cmd("DEL", "user:7:l"), elements)
+			done()
+			p.safe(t)
+			for _, key := range allKeys(t, p.r) {
+				if strings.Contains(key, "user:7") {
+					t.Errorf("the remote has %s, whose owner is no sponsor any more", key)
+				}
+			}
+		})
+	}
+}
+
+// TestPurgeRefused: changes of who lapses do not wait for ever when the remote refuses
+// to hear of it.
+func TestPurgeRefused(t *testing.T) {
+	p, proxy := proxied(t, "sponsor.on-lapse purge")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
+	p.safe(t)
+	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "-srem"))
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "b"), cmd("SREM", sponsorsKey, "7"))
+	p.reconnect(t, proxy)
+	redistest.Eventually(t, soon, func() error {
+		st, err := status(p.l)
+		if st["pending_keys"] != int64(0) || st["dead_letters"] != int64(1) {
+			return fmt.Errorf("status = %v, want one dead letter and nothing pending (%w)", st, err)
+		}
+		return nil
+	})
+}
+
+// TestPurgeWithoutScan: a purge that the remote does not allow stops nobody else.
+func TestPurgeWithoutScan(t *testing.T) {
+	p, _ := proxied(t, "sponsor.on-lapse purge", wildKeys)
+	fill(t, p.l, "7")
+	p.safe(t)
+	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "-scan"))
+	must(t, p.l, cmd("SREM", sponsorsKey, "7"), cmd("SADD", "user:9:mnodes", "x"), cmd("SADD", sponsorsKey, "9"))
+	p.safe(t)
+	p.wantSame(t, sponsorsKey, "user:9:mnodes")
+}
+
+// TestPruneAfterMeetingLarge: a large set is a part as well, if the remote had more of it at first.
+func TestPruneAfterMeetingLarge(t *testing.T) {
+	p := newPair(t, redistest.Flavor{})
+	p.waitFor(t, "connected")
+	must(t, p.r, cmd("SADD", "user:7:mnodes", "theirs"))
+	must(t, p.l, cmd("SADD", sponsorsKey, "7"))
+	largeSet(t, p.l, "user:7:mnodes", 2)
+	p.waitForSponsors(t, 1)
+	must(t, p.l, cmd("CONFIG", "SET", "sponsor.write-behind", "yes"))
+	p.safe(t)
+	p.sync(t, "PRUNE")
+	if !p.r.SIsMember(t.Context(), "user:7:mnodes", "theirs").Val() {
+		t.Error("PRUNE removed a member that has never been here")
+	}
+}
+
+// TestPurgeAfterSremInMulti: as the API does it.
+func TestPurgeAfterSremInMulti(t *testing.T) {
+	p, _ := proxied(t, "sponsor.on-lapse purge")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
+	p.safe(t)
+	tx(t, p.l, cmd("SREM", sponsorsKey, "7"))
+	p.safe(t)
+	if n := exist(t, p.r, "user:7:mnodes"); n != 0 {
+		t.Error("SREM inside MULTI has purged nothing")
+	}
 }

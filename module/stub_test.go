@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,31 @@ func TestMergedValueKeepsItsExpiry(t *testing.T) {
 	if ttl := p.r.TTL(t.Context(), "user:7:mnodes").Val(); ttl < time.Minute {
 		t.Errorf("the remote's TTL is %v", ttl)
 	}
+}
+
+// TestR2_TouchedIsNotRemoved: what was written to a key while it was away, sent, and
+// evicted with it, is not taken for removed when the key comes back.
+func TestR2_TouchedIsNotRemoved(t *testing.T) {
+	p, proxy := proxied(t)
+	must(t, p.l, cmd("ZADD", "user:7", 1, "x", 2, "y"))
+	p.safe(t)
+	must(t, p.l, cmd("CONFIG", "SET", "sponsor.read-through", "off"))
+	p.loseAll(t)
+	must(t, p.l, cmd("CONFIG", "SET", "sponsor.read-through", "async"))
+	proxy.Latency(60 * time.Millisecond)
+	must(t, p.l, cmd("ZADD", "user:7", 3, "a"))
+	redistest.Eventually(t, soon, func() error {
+		if n := p.r.ZCard(t.Context(), "user:7").Val(); n != 3 {
+			return fmt.Errorf("the remote has %d members, want 3", n)
+		}
+		return nil
+	})
+	p.loseAll(t) // the answer is still on its way
+	redistest.Eventually(t, soon, func() error {
+		here, there := p.l.ZRange(t.Context(), "user:7", 0, -1).Val(), p.r.ZRange(t.Context(), "user:7", 0, -1).Val()
+		if len(there) != 3 || !slices.Equal(here, there) {
+			return fmt.Errorf("%q are here, and %q there, want x y a", here, there)
+		}
+		return nil
+	})
 }

@@ -333,3 +333,19 @@ func TestJournalIsLost(t *testing.T) {
 		eventuallyMembers(t, p.r, "user:7:mnodes", "a", "b")
 	})
 }
+
+// TestR2_DelOutlivesALostValue: DEL travels although a value was written after it, and
+// lost.
+func TestR2_DelOutlivesALostValue(t *testing.T) {
+	p, proxy := proxied(t, "sponsor.read-through off")
+	must(t, p.l, cmd("SET", "user:7", "old"))
+	p.safe(t)
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("DEL", "user:7"), cmd("SET", "user:7", "new"))
+	p.loseAll(t)
+	p.reconnect(t, proxy)
+	p.safe(t)
+	if n := exist(t, p.r, "user:7"); n != 0 {
+		t.Error("the remote has the key still")
+	}
+}

@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
+)
+
+// TestPartOfTheSponsors: whoever adds a sponsor, inside MULTI, to a set that is away
+// removes nobody.
+func TestPartOfTheSponsors(t *testing.T) {
+	p, _ := proxied(t, "sponsor.on-lapse purge")
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"), cmd("SADD", "user:8:mnodes", "b"))
+	p.safe(t)
+	_, err := p.l.Pipelined(t.Context(), func(c redis.Pipeliner) error {
+		for _, args := range [][]any{cmd("FLUSHALL"), cmd("MULTI"), cmd("SADD", sponsorsKey, "9"), cmd("EXEC")} {
+			c.Do(t.Context(), args...)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventuallyMembers(t, p.l, sponsorsKey, "7", "8", "9")
+	p.safe(t)
+	p.wantSame(t, sponsorsKey)
+	if n := exist(t, p.r, "user:7:mnodes", "user:8:mnodes"); n != 2 {
+		t.Errorf("the remote has %d of 2 sponsors' keys", n)
+	}
+}
+
+// TestSponsorsByStore: somebody who comes by a change of the whole set, while the change
+// before it is still on its way, is copied too.
+func TestSponsorsByStore(t *testing.T) {
+	p, proxy := proxied(t)
+	must(t, p.l, cmd("SADD", "user:9:mnodes", "a"), cmd("SADD", "more", "7", "8", "9"))
+	proxy.Latency(30 * time.Millisecond)
+	must(t, p.l, cmd("SADD", sponsorsKey, "10"), cmd("SUNIONSTORE", sponsorsKey, sponsorsKey, "more"))
+	p.safe(t)
+	p.wantSame(t, sponsorsKey, "user:9:mnodes")
+}
+
+// TestLastSponsorLeaves: however the last one goes, the remote's set goes too, and on-lapse
+// purge removes their keys if they were removed by name.
+func TestLastSponsorLeaves(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		for name, test := range map[string]struct {
+			leave  [][]any
+			purged bool
+		}{
+			"SREM":         {[][]any{cmd("SREM", sponsorsKey, "7")}, true},
+			"SPOP of many": {[][]any{cmd("SPOP", sponsorsKey, 5)}, false},
+			"DEL":          {[][]any{cmd("DEL", sponsorsKey)}, false},
+			"SREM in MULTI": {
+				[][]any{cmd("MULTI"), cmd("SREM", sponsorsKey, "7"), cmd("EXEC")}, true,
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				p := following(t, flavor, "sponsor.on-lapse purge")
+				must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
+				p.safe(t)
+				_, err := p.l.Pipelined(t.Context(), func(c redis.Pipeliner) error {
+					for _, args := range test.leave {
+						c.Do(t.Context(), args...)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.safe(t)
+				if n := exist(t, p.r, sponsorsKey); n != 0 {
+					t.Errorf("the remote has the sponsors %q", members(t, p.r, sponsorsKey))
+				}
+				if n := exist(t, p.r, "user:7:mnodes"); test.purged != (n == 0) {
+					t.Errorf("the remote has %d keys of who has left", n)
+				}
+				if n := statusInt(t, p.l, "lost"); n != 0 {
+					t.Errorf("lost = %d, want none", n)
+				}
+			})
+		}
+	})
+}
