@@ -27,7 +27,7 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 	m.lastEvent = event
 	if ev.What == replication.Written {
 		ev.Kind, ev.Elements = elementsOf(data{ctx}, event)
-		ev.Shrinking = slices.Contains(shrinking, event.Event)
+		ev.Shrinking = shrinking[event.Event]
 	}
 	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
 		m.marks[event.Key] = mark
@@ -103,9 +103,9 @@ func meaningOf(event redismodule.KeyEvent) replication.KeyEvent {
 
 // shrinking are the events of commands that may leave a key without elements, which
 // Redis then deletes.
-var shrinking = []string{
-	"spop", "srem", "hdel", "hexpired", "lpop", "rpop", "lrem", "ltrim", "zrem", "zpopmin", "zpopmax",
-	"zremrangebyscore", "zremrangebyrank", "zremrangebylex",
+var shrinking = map[string]bool{
+	"spop": true, "srem": true, "hdel": true, "hexpired": true, "lpop": true, "rpop": true, "lrem": true, "ltrim": true,
+	"zrem": true, "zpopmin": true, "zpopmax": true, "zremrangebyscore": true, "zremrangebyrank": true, "zremrangebylex": true,
 }
 
 // telling are the commands that tell by their arguments what they do, and the event

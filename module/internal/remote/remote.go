@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -224,11 +225,15 @@ func (c *Client) Scan(ctx context.Context, glob string, found func(keys []string
 		}
 	}
 	if cluster, ok := c.rdb.(*redis.ClusterClient); ok {
-		err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return scan(ctx, node) })
-		if err != nil {
+		var scanned atomic.Bool // else it is the cluster that could not be asked
+		err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			scanned.Store(true)
+			return scan(ctx, node)
+		})
+		if err != nil && !scanned.Load() {
 			return c.explain(err)
 		}
-		return nil
+		return err
 	}
 	return scan(ctx, c.rdb)
 }
