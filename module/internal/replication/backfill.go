@@ -16,6 +16,12 @@ type copying struct {
 	refused         error // why it is not, or not wholly, on the remote
 }
 
+func (c *copying) refuse(operation string, err error) {
+	if c.refused == nil {
+		c.refused = keyError(operation, c.key, err)
+	}
+}
+
 // A chunk is a part of a key's value.
 type chunk struct {
 	of    *copying

@@ -447,6 +447,25 @@ func (c *changes) onItsWay(key string, under *change) journal.Mark {
 	return m
 }
 
+// elementOnItsWay is the state of one element that is on its way, if there is one.
+func (c *changes) elementOnItsWay(key, name string) (state Element, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	if k == nil {
+		return Element{}, false
+	}
+	for _, ch := range []*change{k.next, k.flying} { // the newest first
+		if ch == nil {
+			continue
+		}
+		if state, ok = ch.Elements[name]; ok || ch.Base != journal.Keep {
+			break
+		}
+	}
+	return state, ok
+}
+
 // torn is told that the value of key has become another one while it was read.
 func (c *changes) torn(key string) {
 	c.mu.Lock()

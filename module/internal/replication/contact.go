@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
@@ -67,11 +68,14 @@ func (s *session) meet() error {
 	if err != nil {
 		return err
 	}
-	now := s.sponsors.list()
+	members := s.sponsors.memberships()
 	if id != "" && here == s.config.terms(id) {
-		// Else somebody may be new of whom only a change of the whole set speaks.
-		if s.changes.onItsWay(s.config.sponsorsKey(), nil).Base == journal.Keep {
-			s.copied.set(now)
+		// Those of whom a change speaks that the remote does not have yet may be new.
+		m := s.changes.onItsWay(s.config.sponsorsKey(), nil)
+		for id, member := range members {
+			if m.Base == journal.Keep && !m.Elements[id].Present {
+				member.copied.Store(true)
+			}
 		}
 		s.met.Store(&here)
 		return nil
@@ -91,7 +95,9 @@ func (s *session) meet() error {
 			return keyError("SET", metOnRemote, err)
 		}
 	}
-	s.copied.set(now)
+	for _, member := range members {
+		member.copied.Store(true)
+	}
 	terms := s.config.terms(id)
 	s.met.Store(&terms)
 	s.log.Info("what was here has been copied to the remote; from now on changes travel", "keys", run.keys.Load())
@@ -166,12 +172,10 @@ func (s *session) suspectWhatIsThere(keys []planned) error {
 	if err != nil {
 		return err
 	}
-	for len(there) > 0 {
-		n := min(len(there), fetchBatch)
-		if err := s.suspectSome(client, there[:n]); err != nil {
+	for batch := range slices.Chunk(there, fetchBatch) {
+		if err := s.suspectSome(client, batch); err != nil {
 			return err
 		}
-		there = there[n:]
 	}
 	return nil
 }
@@ -205,18 +209,12 @@ func (s *session) suspectSome(client *remote.Client, keys []string) error {
 // suspects are those of keys that are here and that may be a part of what the remote
 // has.
 func (s *session) suspects(keys []planned) (here []string, err error) {
-	rest := keys
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(rest) == 0 {
-			return true, nil
+	err = eachInSlices(s.ctx, s.local, keys, func(d Data, p planned) error {
+		if p.key != s.config.sponsorsKey() && kinds[d.Stat(p.key).Type] != nil {
+			here = append(here, p.key)
 		}
-		key := rest[0].key
-		rest = rest[1:]
-		if key != s.config.sponsorsKey() && kinds[d.Stat(key).Type] != nil {
-			here = append(here, key)
-		}
-		return false, nil
-	}, nil)
+		return nil
+	})
 	return here, err
 }
 

@@ -12,7 +12,7 @@ var (
 	errSponsorsUnknown   = errors.New("the sponsors are not known yet: the set is not here, and has not come back from the remote; SPONSOR.STATUS tells more")
 	errReplacedMeanwhile = errors.New("it was replaced while it was being read")
 	errDisputed          = errors.New("it was written here while it was away, and the remote has another value; SPONSOR.RETRY with its name sends this one in its place")
-	errStillSent         = errors.New("a change to it is still being sent")
+	errStillSent         = errors.New("a change to it is still being sent; run it again")
 	errLeft              = errors.New("its owner has stopped sponsoring meanwhile")
 	errPruneBlind        = errors.New("PRUNE must know which keys are here in part: it wants sponsor.write-behind yes, and what was here at first to be copied; try again when SPONSOR.WAIT 0 has answered")
 	errPruneNobody       = errors.New("PRUNE would remove everybody's keys from the remote, since nobody is a sponsor; SPONSOR.FORGET erases one person's")

@@ -107,17 +107,11 @@ func (s *session) erase(keys, there []string) (n int, err error) {
 	for _, key := range there {
 		isThere[key] = true
 	}
-	rest := keys
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(rest) == 0 {
-			return true, nil
-		}
-		key := rest[0]
-		rest = rest[1:]
+	err = eachInSlices(s.ctx, s.local, keys, func(d Data, key string) error {
 		isHere := d.Stat(key).Type != typeNone
 		if isHere {
 			if err := write(d, "UNLINK", key); err != nil {
-				return false, err
+				return err
 			}
 		}
 		if isHere || isThere[key] {
@@ -128,8 +122,8 @@ func (s *session) erase(keys, there []string) (n int, err error) {
 		s.residency.deleted.add(key)
 		mark := journal.Mark{Base: journal.Deleted, Erase: true}
 		s.mustWrite(d, "HSET", key, s.changes.add(key, mark, func() string { return readMark(d, key) }))
-		return false, nil
-	}, nil)
+		return nil
+	})
 	return n, err
 }
 

@@ -30,7 +30,7 @@ func (s *session) lapsing(key string) bool {
 	if !ok {
 		return false
 	}
-	element, ok := s.changes.onItsWay(s.config.sponsorsKey(), nil).Elements[owner]
+	element, ok := s.changes.elementOnItsWay(s.config.sponsorsKey(), owner)
 	return ok && !element.Present
 }
 
@@ -73,10 +73,9 @@ func (s *session) purge(owner string) error {
 	if err != nil {
 		return err
 	}
-	for rest := keys; len(rest) > 0; {
-		n := min(len(rest), fetchBatch)
+	for batch := range slices.Chunk(keys, fetchBatch) {
 		wanted := func(key string) bool { return !s.sponsors.has(owner) && !s.residency.deleted.has(key) }
-		err := s.bringHere(rest[:n], wanted, func(v value, _ *stub, _ bool) {
+		err := s.bringHere(batch, wanted, func(v value, _ *stub, _ bool) {
 			if v.err != nil {
 				s.fail("a key of somebody who stopped sponsoring could not be brought back; the remote keeps it", v.err)
 			}
@@ -84,7 +83,6 @@ func (s *session) purge(owner string) error {
 		if err != nil {
 			return err
 		}
-		rest = rest[n:]
 	}
 	_, err = s.dropThere(client, keys, false)
 	return err
@@ -94,13 +92,11 @@ func (s *session) purge(owner string) error {
 // of which this server has all that the remote has. It counts them; count says not to
 // do more.
 func (s *session) dropThere(client *remote.Client, keys []string, count bool) (n int, err error) {
-	for len(keys) > 0 {
-		batch := min(len(keys), fetchBatch)
-		dropped, err := s.dropSome(client, keys[:batch], count)
+	for batch := range slices.Chunk(keys, fetchBatch) {
+		dropped, err := s.dropSome(client, batch, count)
 		if n += dropped; err != nil {
 			return n, err
 		}
-		keys = keys[batch:]
 	}
 	return n, nil
 }

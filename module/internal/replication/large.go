@@ -154,17 +154,14 @@ func (v *largeValue) merging() bool { return v.target == v.key }
 
 func (v *largeValue) sendPage(items []string) error {
 	fault.Point("large-page")
-	var cmds []*remote.Command
+	var cmds commands
 	if !v.begun {
 		v.begun = true
 		switch {
 		case !v.merging():
-			cmds = append(cmds, remote.NewCommand("UNLINK", v.target))
+			cmds.add(v, command{"UNLINK", v.target})
 		case v.letter != nil:
-			if v.letter.of = v.session.changes.unasked(v.key); v.letter.of != nil {
-				v.letter.exists = remote.NewCommand("EXISTS", v.key)
-				cmds = append(cmds, v.letter.exists)
-			}
+			v.session.askWhetherThere(v.letter, &cmds)
 		}
 	}
 	if v.merging() {
@@ -172,11 +169,9 @@ func (v *largeValue) sendPage(items []string) error {
 			delete(v.missing, name)
 		}
 	}
-	for _, cmd := range v.kind.adds(v.target, items) {
-		cmds = append(cmds, newCommand(cmd))
-	}
+	cmds.add(v, v.kind.adds(v.target, items)...)
 	if !v.merging() {
-		cmds = append(cmds, remote.NewCommand("PEXPIRE", v.target, remoteStageTTL))
+		cmds.add(v, command{"PEXPIRE", v.target, remoteStageTTL})
 	}
 	v.elements += int64(v.kind.elements(items))
 	for _, item := range items {
@@ -220,26 +215,21 @@ func (v *largeValue) finish() error {
 	default:
 		last = takePlace(v.target, v.key, v.pager.expireAt)
 	}
-	cmds := make([]*remote.Command, len(last))
-	for i, cmd := range last {
-		cmds[i] = newCommand(cmd)
-	}
+	var cmds commands
+	cmds.add(v, last...)
 	return v.exec(cmds)
 }
 
 // exec runs commands on the remote. What it refuses ends the sending.
-func (v *largeValue) exec(cmds []*remote.Command) error {
-	if len(cmds) == 0 {
-		return nil
-	}
-	if err := v.client.Exec(v.session.ctx, cmds...); err != nil {
+func (v *largeValue) exec(cmds commands) error {
+	if err := cmds.exec(v.session.ctx, v.client); err != nil {
 		return err
 	}
-	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil {
-			v.refused = keyError(cmd.Name(), v.key, err)
-			return v.refused
-		}
+	return v.refused
+}
+
+func (v *largeValue) refuse(operation string, err error) {
+	if v.refused == nil {
+		v.refused = keyError(operation, v.key, err)
 	}
-	return nil
 }

@@ -1,8 +1,9 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
@@ -29,20 +30,9 @@ func ownedBy(owner string, templates ...keyspace.Templates) (keys []string, wild
 // listHere lists the keys of owner under templates on this server.
 func (s *session) listHere(owner string, templates keyspace.Templates) (keys []string, err error) {
 	for _, t := range templates {
-		cursor := "0"
-		err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-			reply, err := d.Read("SCAN", cursor, "MATCH", t.Glob(owner), "COUNT", "1000")
-			if err != nil {
-				return false, err
-			}
-			next, page, err := resp.Page(reply)
-			if err != nil {
-				return false, err
-			}
+		err := scanHere(s.ctx, s.local, t.Glob(owner), func(page []string) {
 			keys = append(keys, ofOwner(t, owner, page)...)
-			cursor = next
-			return next == "0", nil
-		}, nil)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -76,10 +66,9 @@ func ofOwner(t keyspace.Template, owner string, keys []string) (theirs []string)
 
 // exist tells which of keys the remote has.
 func (s *session) exist(client *remote.Client, keys []string) (there []string, err error) {
-	for len(keys) > 0 {
-		n := min(len(keys), existsBatch)
-		cmds := make([]*remote.Command, n)
-		for i, key := range keys[:n] {
+	for batch := range slices.Chunk(keys, existsBatch) {
+		cmds := make([]*remote.Command, len(batch))
+		for i, key := range batch {
 			cmds[i] = remote.NewCommand("EXISTS", key)
 		}
 		if err := client.Exec(s.ctx, cmds...); err != nil {
@@ -87,10 +76,9 @@ func (s *session) exist(client *remote.Client, keys []string) (there []string, e
 		}
 		for i, cmd := range cmds {
 			if exists, err := cmd.Int64(); err != nil || exists > 0 {
-				there = append(there, keys[i])
+				there = append(there, batch[i])
 			}
 		}
-		keys = keys[n:]
 	}
 	return there, nil
 }

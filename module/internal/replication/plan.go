@@ -2,9 +2,7 @@ package replication
 
 import (
 	"context"
-	"strconv"
 
-	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
@@ -81,31 +79,21 @@ func (s *session) split(everybody bool) (exact, scanned keyspace.Templates) {
 func (s *session) scan(ctx context.Context, templates keyspace.Templates, keys []planned,
 	wanted func(key string) (owner string, ok bool),
 ) ([]planned, error) {
-	args := []string{"0", "COUNT", strconv.Itoa(pageSize)}
+	glob := "*"
 	if len(templates) == 1 {
-		args = append(args, "MATCH", templates[0].Glob(""))
+		glob = templates[0].Glob("")
 	}
 	listed := make(map[string]bool, len(keys))
 	for _, p := range keys {
 		listed[p.key] = true
 	}
-	err := inSlices(ctx, s.local, func(d Data) (bool, error) {
-		reply, err := d.Read("SCAN", args...)
-		if err != nil {
-			return false, err
-		}
-		cursor, page, err := resp.Page(reply)
-		if err != nil {
-			return false, err
-		}
+	err := scanHere(ctx, s.local, glob, func(page []string) {
 		for _, key := range page {
 			if owner, ok := wanted(key); ok && !listed[key] {
 				listed[key] = true
 				keys = append(keys, planned{key, owner})
 			}
 		}
-		args[0] = cursor
-		return cursor == "0", nil
-	}, nil)
+	})
 	return keys, err
 }

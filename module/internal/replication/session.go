@@ -45,7 +45,6 @@ type session struct {
 	journalLost chan struct{}          // holds one token if the journal is to be written anew
 	journalNew  chan struct{}          // holds one token if the journal is to be read again
 	emptied     emptying               // the main thread's own
-	copied      idSet                  // whose keys have been copied
 	met         atomic.Pointer[string] // what this data set has noted of the remote; nil: nothing yet
 
 	generation atomic.Int64 // of the data set: it changes when that is replaced

@@ -2,7 +2,10 @@ package replication
 
 import (
 	"context"
+	"strconv"
 	"time"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
 
 // How long we keep the server to ourselves, and how long we leave it alone in
@@ -53,6 +56,37 @@ func inSlices(ctx context.Context, local Local, step func(Data) (done bool, err 
 			return err
 		}
 	}
+}
+
+// eachInSlices calls step with each item of list, in slices.
+func eachInSlices[T any](ctx context.Context, local Local, list []T, step func(Data, T) error) error {
+	return inSlices(ctx, local, func(d Data) (bool, error) {
+		if len(list) == 0 {
+			return true, nil
+		}
+		item := list[0]
+		list = list[1:]
+		return false, step(d, item)
+	}, nil)
+}
+
+// scanHere calls found with the keys of local that match a glob, as SCAN lists them,
+// in slices: a key may come twice.
+func scanHere(ctx context.Context, local Local, glob string, found func(keys []string)) error {
+	cursor := "0"
+	return inSlices(ctx, local, func(d Data) (bool, error) {
+		reply, err := d.Read("SCAN", cursor, "MATCH", glob, "COUNT", strconv.Itoa(pageSize))
+		if err != nil {
+			return false, err
+		}
+		next, keys, err := resp.Page(reply)
+		if err != nil {
+			return false, err
+		}
+		found(keys)
+		cursor = next
+		return next == "0", nil
+	}, nil)
 }
 
 // rest waits for d, whatever happens.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -22,10 +25,15 @@ type sponsors struct {
 	stale chan struct{} // holds one token if the copy is to be made anew
 
 	mu     sync.Mutex
-	ids    map[string]struct{}
+	ids    map[string]*membership
 	known  bool // ids are the sponsors; false: nobody could be asked yet
 	erased bool // somebody has removed the set: it must not come back
 	age    int  // how often something has happened to the set
+}
+
+// A membership is somebody's being a sponsor, from when they come until they leave.
+type membership struct {
+	copied atomic.Bool // the remote has what they had here already when they came
 }
 
 func newSponsors() *sponsors {
@@ -78,15 +86,15 @@ func (s *sponsors) note(ev Event) {
 	s.age++
 	switch {
 	case s.erased:
-		s.ids = make(map[string]struct{})
+		s.ids = make(map[string]*membership)
 	case len(ev.Elements) == 0 && (ev.What == Written || ev.What == Replaced):
 		s.known = false // until it has been read again
 	case s.known:
 		for id, element := range ev.Elements {
-			if element.Present {
-				s.ids[id] = struct{}{}
-			} else {
+			if !element.Present {
 				delete(s.ids, id)
+			} else if s.ids[id] == nil {
+				s.ids[id] = new(membership)
 			}
 		}
 	}
@@ -118,15 +126,20 @@ func (s *sponsors) now() (age int) {
 // replace makes ids the copy, which is whole or lacks some, unless something has happened since age: then the
 // copy is stale already, and is made anew once more.
 func (s *sponsors) replace(ids []string, age int, whole bool) {
-	m := make(map[string]struct{}, len(ids))
-	for _, id := range ids {
-		m[id] = struct{}{}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.age == age {
-		s.ids, s.known = m, whole
+	if s.age != age {
+		return
 	}
+	m := make(map[string]*membership, len(ids))
+	for _, id := range ids {
+		// Whoever has left and come back unnoticed has lost nothing: while it is
+		// not known who the sponsors are, everybody's changes are kept.
+		if m[id] = s.ids[id]; m[id] == nil {
+			m[id] = new(membership)
+		}
+	}
+	s.ids, s.known = m, whole
 }
 
 func (s *sponsors) mayComeBack() bool {
@@ -138,11 +151,14 @@ func (s *sponsors) mayComeBack() bool {
 func (s *sponsors) list() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids := make([]string, 0, len(s.ids))
-	for id := range s.ids {
-		ids = append(ids, id)
-	}
-	return ids
+	return slices.Collect(maps.Keys(s.ids))
+}
+
+// memberships are those of all sponsors.
+func (s *sponsors) memberships() map[string]*membership {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.ids)
 }
 
 // watchSponsors makes the copy anew whenever it is stale.

@@ -349,21 +349,13 @@ func (s *session) copyLarge(run *SyncRun, client *remote.Client, c *copying) err
 // leave this server.
 func (s *session) onlySponsors(owners []string) error {
 	var strangers []string
-	rest := owners
-	err := inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(rest) == 0 {
-			return true, nil
+	err := eachInSlices(s.ctx, s.local, owners, func(d Data, id string) error {
+		is, err := isMember(d, s.config.sponsorsKey(), id)
+		if err == nil && !is {
+			strangers = append(strangers, id)
 		}
-		is, err := isMember(d, s.config.sponsorsKey(), rest[0])
-		if err != nil {
-			return false, err
-		}
-		if !is {
-			strangers = append(strangers, rest[0])
-		}
-		rest = rest[1:]
-		return false, nil
-	}, nil)
+		return err
+	})
 	if err != nil {
 		return err
 	}

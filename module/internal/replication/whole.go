@@ -65,12 +65,7 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 	if len(want) == 0 {
 		return ready, nil, nil
 	}
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		if len(want) == 0 {
-			return true, nil
-		}
-		l := want[0]
-		want = want[1:]
+	err = eachInSlices(s.ctx, s.local, want, func(d Data, l *letter) error {
 		stat := d.Stat(l.key)
 		k := kinds[stat.Type]
 		gone, was, stub := s.changes.touched(l.key)
@@ -89,21 +84,21 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 		default:
 			if isLarge, _ := isLarge(d, l.key, k, stat); isLarge {
 				large = append(large, l)
-				return false, nil
+				return nil
 			}
 			reply, err := k.readAll(d, l.key)
 			if err != nil {
-				return false, err
+				return err
 			}
 			items, err := k.unpack(reply)
 			if err != nil {
-				return false, keyError("send "+k.name, l.key, err)
+				return keyError("send "+k.name, l.key, err)
 			}
 			l.whole = &wholeValue{kind: k, items: items, expireAt: expireAt(stat), stub: stub, gone: without(gone, k.names(items))}
 			ready = append(ready, l)
 		}
-		return false, nil
-	}, nil)
+		return nil
+	})
 	return ready, large, err
 }
 

@@ -1,11 +1,9 @@
 package replication
 
 import (
-	"context"
 	"errors"
+	"maps"
 	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -156,18 +154,14 @@ func (s *session) send(flights []flight, handOver func(flight) bool) error {
 // post sends letters: first what brings them, then, of those that the remote has
 // taken to their ends, what makes stages the keys.
 func (s *session) post(client *remote.Client, letters []*letter) error {
-	var first, last commandsOfLetters
+	var first, last commands
 	finish := make([][]command, len(letters))
 	for i, l := range letters {
 		build, end := s.write(l, &first)
-		for _, cmd := range build {
-			first.append(newCommand(cmd), l)
-		}
+		first.add(l, build...)
 		finish[i] = end
 		if len(build) <= stageAtOnce {
-			for _, cmd := range end {
-				first.append(newCommand(cmd), l)
-			}
+			first.add(l, end...)
 			finish[i] = nil
 		}
 	}
@@ -175,10 +169,8 @@ func (s *session) post(client *remote.Client, letters []*letter) error {
 		return err
 	}
 	for i, l := range letters {
-		for _, cmd := range finish[i] {
-			if l.refused == nil {
-				last.append(newCommand(cmd), l)
-			}
+		if l.refused == nil {
+			last.add(l, finish[i]...)
 		}
 	}
 	return last.exec(s.ctx, client)
@@ -202,6 +194,12 @@ type letter struct {
 	refused error
 }
 
+func (l *letter) refuse(operation string, err error) {
+	if l.refused == nil {
+		l.refused = keyError(operation, l.key, err)
+	}
+}
+
 // A wholeValue is what the local server has of a key.
 type wholeValue struct {
 	kind     *kind
@@ -209,32 +207,6 @@ type wholeValue struct {
 	expireAt int64    // unix milliseconds; 0: never
 	stub     bool     // it may be a part; then it only adds, and removes what is gone
 	gone     []string // of a stub: elements that were removed here
-}
-
-// commandsOfLetters are commands for the remote, and the letter of each.
-type commandsOfLetters struct {
-	list    []*remote.Command
-	letters []*letter
-}
-
-func (c *commandsOfLetters) append(cmd *remote.Command, l *letter) {
-	c.list = append(c.list, cmd)
-	c.letters = append(c.letters, l)
-}
-
-func (c *commandsOfLetters) exec(ctx context.Context, client *remote.Client) error {
-	if len(c.list) == 0 {
-		return nil
-	}
-	if err := client.Exec(ctx, c.list...); err != nil {
-		return err
-	}
-	for i, cmd := range c.list {
-		if l := c.letters[i]; cmd.Err() != nil && l.refused == nil {
-			l.refused = keyError(cmd.Name(), l.key, cmd.Err())
-		}
-	}
-	return nil
 }
 
 // delivered tells how the sending of l has ended.
@@ -291,52 +263,43 @@ func (s *session) welcome(l *letter) error {
 	if !s.sponsors.isKnown() {
 		return errSponsorsUnknown
 	}
-	now := s.sponsors.list()
-	var owners []string
-	if l.whole != nil {
-		owners = slices.DeleteFunc(slices.Clone(now), s.copied.has) // whoever is new
-	} else {
-		for id, element := range l.Elements {
-			if element.Present && s.sponsors.has(id) {
-				owners = append(owners, id)
+	members := s.sponsors.memberships()
+	maps.DeleteFunc(members, func(id string, m *membership) bool {
+		told := l.whole != nil || l.Elements[id].Present
+		return !told || m.copied.Load() || !keyspace.ValidOwner(id)
+	})
+	for len(members) > 0 {
+		_, err := s.copyBy(SyncRequest{Owners: slices.Collect(maps.Keys(members))})
+		var strangers *notSponsorsError
+		switch {
+		case errors.As(err, &strangers):
+			for _, id := range strangers.owners {
+				delete(members, id) // they have left again
 			}
-		}
-	}
-	owners = slices.DeleteFunc(owners, func(id string) bool { return !keyspace.ValidOwner(id) })
-	if len(owners) > 0 {
-		_, err := s.copyBy(SyncRequest{Owners: owners})
-		if err != nil && !errors.As(err, new(*notSponsorsError)) { // else they have left again
+			continue
+		case err != nil:
 			return err
 		}
+		for _, m := range members {
+			m.copied.Store(true)
+		}
+		return nil
 	}
-	s.copied.set(now)
 	return nil
 }
 
-// An idSet is a set of ids. It may be used concurrently.
-type idSet struct {
-	mu  sync.Mutex
-	ids map[string]bool
-}
-
-func (s *idSet) set(ids []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ids = make(map[string]bool, len(ids))
-	for _, id := range ids {
-		s.ids[id] = true
+// askWhetherThere asks the remote whether it has a key that is here in part, unless
+// that is known.
+func (s *session) askWhetherThere(l *letter, cmds *commands) {
+	if l.of = s.changes.unasked(l.key); l.of != nil {
+		l.exists = remote.NewCommand("EXISTS", l.key)
+		cmds.ask(l, l.exists)
 	}
-}
-
-func (s *idSet) has(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ids[id]
 }
 
 // write is what brings a change to the remote, and what makes it count there. What
 // has to be asked before comes into first.
-func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []command) {
+func (s *session) write(l *letter, first *commands) (build, finish []command) {
 	if l.Erase {
 		build = append(build, append(command{"UNLINK"}, stages(l.key)...))
 	}
@@ -345,9 +308,8 @@ func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []co
 		if l.eraseOnly {
 			return build, nil
 		}
-	} else if l.of = s.changes.unasked(l.key); l.of != nil {
-		l.exists = remote.NewCommand("EXISTS", l.key)
-		first.append(l.exists, l)
+	} else {
+		s.askWhetherThere(l, first)
 	}
 	if l.whole != nil {
 		whole, finish := l.whole.commands(l.key, s.stager(byChange))
@@ -372,25 +334,4 @@ func (s *session) write(l *letter, first *commandsOfLetters) (build, finish []co
 		build = append(build, expiryCommand(l.key, l.ExpireAt))
 	}
 	return build, nil
-}
-
-// newCommand makes a command one for the remote.
-func newCommand(cmd command) *remote.Command {
-	args := make([]any, len(cmd))
-	for i := range cmd {
-		if i < 3 {
-			args[i] = cmd[i] // go-redis looks for the name and the key here
-		} else {
-			args[i] = &cmd[i] // which needs no memory of its own
-		}
-	}
-	return remote.NewCommand(args...)
-}
-
-// expiryCommand gives the remote's key an expiry: unix milliseconds, 0 for never.
-func expiryCommand(key string, at int64) command {
-	if at == 0 {
-		return command{"PERSIST", key}
-	}
-	return command{"PEXPIREAT", key, strconv.FormatInt(at, 10)}
 }

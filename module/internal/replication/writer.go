@@ -159,23 +159,19 @@ func (w *writer) attempt(b batch) error {
 	for i := range b.chunks {
 		c := &b.chunks[i]
 		build, finish := c.commands(w.run.stager())
-		for _, cmd := range build {
-			adds.append(newCommand(cmd), c.of)
-		}
+		adds.add(c.of, build...)
 		c.finish = finish
 	}
-	if err := adds.exec(w); err != nil {
+	if err := adds.exec(w.ctx, w.client); err != nil {
 		return err
 	}
 	for i := range b.chunks {
 		c := &b.chunks[i]
 		if c.last && c.err == nil && c.of.refused == nil {
-			for _, cmd := range c.finish {
-				last.append(newCommand(cmd), c.of)
-			}
+			last.add(c.of, c.finish...)
 		}
 	}
-	return last.exec(w)
+	return last.exec(w.ctx, w.client)
 }
 
 // commands are what brings c to the remote, and what comes after its key's other
@@ -186,30 +182,4 @@ func (c *chunk) commands(by stager) (build, finish []command) {
 		return v.commands(c.of.key, by)
 	}
 	return c.of.kind.adds(c.of.key, c.items), []command{expiryCommand(c.of.key, c.expireAt)}
-}
-
-// commands are some for the remote, and the key of each.
-type commands struct {
-	list []*remote.Command
-	keys []*copying
-}
-
-func (c *commands) append(cmd *remote.Command, key *copying) {
-	c.list = append(c.list, cmd)
-	c.keys = append(c.keys, key)
-}
-
-func (c *commands) exec(w *writer) error {
-	if len(c.list) == 0 {
-		return nil
-	}
-	if err := w.client.Exec(w.ctx, c.list...); err != nil {
-		return err
-	}
-	for i, cmd := range c.list {
-		if err := cmd.Err(); err != nil && c.keys[i].refused == nil {
-			c.keys[i].refused = keyError(cmd.Name(), c.keys[i].key, err)
-		}
-	}
-	return nil
 }
