@@ -154,7 +154,7 @@ func TestR12_EveryType(t *testing.T) {
 				}
 			}
 			here := slices.DeleteFunc(allKeys(t, p.l), func(key string) bool { return strings.HasPrefix(key, "sponsor:") })
-			wantKeys(t, p.r, append(here, "sponsor:dataset")...)
+			wantKeys(t, p.r, append(here, "sponsor:dataset:acme")...)
 		})
 	})
 }

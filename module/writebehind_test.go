@@ -94,7 +94,7 @@ func TestR1_NobodyElseTravels(t *testing.T) {
 				t.Errorf("the remote was sent %s", line)
 			}
 		}
-		wantKeys(t, p.r, "sponsor:dataset", sponsorsKey, "user:7:mnodes")
+		wantKeys(t, p.r, "sponsor:dataset:acme", sponsorsKey, "user:7:mnodes")
 	})
 }
 

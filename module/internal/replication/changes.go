@@ -22,6 +22,8 @@ type changes struct {
 
 	number  uint64 // the last that was given to a write
 	flights uint64 // the last that was given to a flight
+	noted   noted  // what the journal knows of the remote's record
+	high    uint64 // the highest that has landed
 
 	lastFlight time.Time // when a batch has flown last, or will
 	bytes      int64     // of all elements
@@ -48,11 +50,12 @@ type keyChanges struct {
 	flying *change
 	flight uint64 // the number of flying's flight
 	dead   *DeadLetter
-	held   int  // by how many its value is being read; then nothing flies
-	queued bool // is in the queue
-	parked bool // waits until it is known who the sponsors are
-	read   bool // its mark in the journal has been taken into account
-	marked bool // the journal may hold a mark
+	held   int    // by how many its value is being read; then nothing flies
+	queued bool   // is in the queue
+	parked bool   // waits until it is known who the sponsors are
+	read   bool   // its mark in the journal has been taken into account
+	old    uint64 // the number of that mark, if nothing has been written since; else 0
+	marked bool   // the journal may hold a mark
 	stub   *stub
 	torn   int // how often its value has become another one while it was read
 
@@ -94,6 +97,7 @@ func (c *changes) clear() {
 	c.order = list.New()
 	c.stubs = make(map[string]*stub)
 	c.queue, c.clean, c.bytes, c.dead, c.pending = nil, nil, 0, 0, 0
+	c.noted, c.high = noted{}, 0
 	c.unread = true
 	for _, w := range c.waiters {
 		w.end(ErrReplica)
@@ -159,6 +163,7 @@ func (c *changes) put(k *keyChanges, m journal.Mark) {
 		}
 		c.place(k.next)
 	}
+	k.old = 0
 	c.grow(k.next, k.next.Add(m))
 	c.enqueue(k)
 	c.count(k)
@@ -279,6 +284,7 @@ func (c *changes) land(flights ...flight) {
 	for _, f := range flights {
 		if k := c.ended(f); k != nil {
 			c.landed++
+			c.high = max(c.high, f.Seq)
 			k.torn = 0
 			c.finish(k, f.change)
 		}

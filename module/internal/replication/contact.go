@@ -14,12 +14,9 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
-// Where two servers note that they have met: the remote under a key, the local
-// server in a field of the journal, which is no key's name.
-const (
-	metOnRemote = keyspace.OwnPrefix + "dataset"
-	metHere     = keyspace.OwnPrefix + "dataset"
-)
+// metHere is where this data set notes with whom it has met: in a field of the
+// journal, which is no key's name.
+const metHere = keyspace.OwnPrefix + "dataset"
 
 // contactPause is how often we look whether the two can meet.
 const contactPause = 100 * time.Millisecond
@@ -29,24 +26,55 @@ const contactPause = 100 * time.Millisecond
 // merges.
 func (s *session) meetRemote() {
 	pauses := retryPauses()
-	for {
+	try := func(what func() error) bool {
+		err := what()
+		if err == nil {
+			pauses.Reset()
+			return true
+		}
+		if s.ctx.Err() == nil {
+			s.fail("what is here could not be compared with the remote, or copied to it; trying again", err)
+			_ = pause(s.ctx, pauses.NextBackOff())
+		}
+		return false
+	}
+	greeted, sponsorsTaken := false, false
+	for s.ctx.Err() == nil {
 		switch {
-		case !s.link.up() || !s.sponsors.isKnown() || !s.changes.isRead():
+		case !s.link.up() || !s.changes.isRead():
 			_ = pause(s.ctx, contactPause)
-		default:
-			err := s.meet()
-			if err == nil {
+		case !greeted:
+			if greeted = try(s.greet); greeted {
+				s.maySend.Store(true)
+				signal(s.changes.wake)
+			}
+		case s.old.Load() && !sponsorsTaken:
+			sponsorsTaken = try(s.takeSponsorsBack)
+		case !s.sponsors.isKnown():
+			_ = pause(s.ctx, contactPause)
+		case s.old.Load():
+			if try(s.takeAllBack) {
+				s.old.Store(false)
+			}
+		case !s.changes.isMet():
+			if try(s.meet) {
 				s.changes.setMet(true)
-				<-s.ctx.Done()
-			} else if s.ctx.Err() == nil {
-				s.fail("what is here could not be copied to the remote; trying again", err)
-				_ = pause(s.ctx, pauses.NextBackOff())
+			}
+		default:
+			select {
+			case <-s.ctx.Done():
+			case <-s.estranged:
 			}
 		}
-		if s.ctx.Err() != nil {
-			return
-		}
 	}
+}
+
+// meetAgain has everything copied to the remote anew.
+func (s *session) meetAgain(why error) {
+	s.fail("what is here is copied to the remote again", why)
+	s.afresh.Store(true)
+	s.changes.setMet(false)
+	signal(s.estranged)
 }
 
 // terms are what two servers that have met agreed upon. Others mean that there
@@ -60,7 +88,7 @@ func (s *session) meet() error {
 	if err != nil {
 		return err
 	}
-	id, err := remoteID(s, client)
+	r, err := s.readRecord(client)
 	if err != nil {
 		return err
 	}
@@ -69,7 +97,7 @@ func (s *session) meet() error {
 		return err
 	}
 	members := s.sponsors.memberships()
-	if id != "" && here == s.config.terms(id) {
+	if r.id != "" && here == s.config.terms(r.id) && !s.afresh.Load() {
 		// Those of whom a change speaks that the remote does not have yet may be new.
 		m := s.changes.onItsWay(s.config.sponsorsKey(), nil)
 		for id, member := range members {
@@ -78,6 +106,7 @@ func (s *session) meet() error {
 			}
 		}
 		s.met.Store(&here)
+		s.recordID.Store(&r.id)
 		return nil
 	}
 	s.changes.makeWhole()
@@ -85,38 +114,22 @@ func (s *session) meet() error {
 	if err != nil {
 		return err
 	}
-	if id == "" {
-		id = rand.Text()
-		set := remote.NewCommand("SET", metOnRemote, id)
-		if err := client.Exec(s.ctx, set); err != nil {
-			return err
-		}
-		if err := set.Err(); err != nil {
-			return keyError("SET", metOnRemote, err)
-		}
+	if r.id == "" {
+		r.id = rand.Text()
+	}
+	r.epoch = s.epoch
+	if err := s.writeRecord(client, r); err != nil {
+		return err
 	}
 	for _, member := range members {
 		member.copied.Store(true)
 	}
-	terms := s.config.terms(id)
+	terms := s.config.terms(r.id)
 	s.met.Store(&terms)
+	s.recordID.Store(&r.id)
+	s.afresh.Store(false)
 	s.log.Info("what was here has been copied to the remote; from now on changes travel", "keys", run.keys.Load())
 	return s.local.Do(func(d Data) { s.mustWrite(d, "HSET", metHere, terms) })
-}
-
-func remoteID(s *session, client *remote.Client) (string, error) {
-	get := remote.NewCommand("GET", metOnRemote)
-	if err := client.Exec(s.ctx, get); err != nil {
-		return "", err
-	}
-	if remote.Missing(get) {
-		return "", nil
-	}
-	id, err := get.Text()
-	if err != nil {
-		return "", keyError("GET", metOnRemote, err)
-	}
-	return id, nil
 }
 
 // readMet reads what this data set has noted.

@@ -134,7 +134,7 @@ func followAgainstModel(t *testing.T, rng *rand.Rand) {
 		t.Errorf("status = %+v, want nothing lost", st)
 	}
 	for _, key := range p.remoteKeys(t) {
-		if !travels(key) && key != "user:\xff:mnodes" && key != "sponsor:dataset" {
+		if !travels(key) && key != "user:\xff:mnodes" && key != "sponsor:dataset:acme" {
 			t.Errorf("the remote has %q", key)
 		}
 	}

@@ -66,10 +66,18 @@ func (s *session) readJournal() bool {
 			return false, keyError("HSCAN", journal.Key, err)
 		}
 		for i := 0; i+1 < len(page); i += 2 {
-			if page[i] != metHere {
-				s.changes.recovered(page[i], page[i+1])
-				if s.changes.isStub(page[i]) {
-					s.touchAll(d, page[i], d.Stat(page[i]))
+			switch key, mark := page[i], page[i+1]; key {
+			case metHere:
+			case notedHere:
+				n, err := parseNoted(mark)
+				if err != nil {
+					return false, keyError("read", key, err)
+				}
+				s.changes.setNoted(n)
+			default:
+				s.changes.recovered(key, mark)
+				if s.changes.isStub(key) {
+					s.touchAll(d, key, d.Stat(key))
 				}
 			}
 		}
@@ -149,7 +157,7 @@ func (s *session) rewriteJournal() {
 		fault.Point("rewrite-journal")
 		s.isJournal(d)
 		if met := s.met.Load(); met != nil {
-			s.mustWrite(d, "HSET", metHere, *met)
+			s.mustWrite(d, "HSET", metHere, *met, notedHere, s.changes.lastNoted().String())
 		}
 		n := min(len(names), 100)
 		marks := s.changes.marks(names[:n])

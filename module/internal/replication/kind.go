@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
 )
@@ -135,6 +137,24 @@ func (k *kind) distinct(items []string) []string {
 		out = append(out, items[i:i+k.width]...)
 	}
 	return out
+}
+
+// equal reports whether items and others, without repetitions, make the same value.
+func (k *kind) equal(items, others []string) bool {
+	if !k.merges() {
+		return slices.Equal(items, others)
+	}
+	is := make(map[string]string, len(items)/k.width)
+	for i := 0; i < len(items); i += k.width {
+		is[items[i]] = items[i+k.width-1]
+	}
+	for i := 0; i < len(others); i += k.width {
+		if value, ok := is[others[i]]; !ok || value != others[i+k.width-1] {
+			return false
+		}
+		delete(is, others[i])
+	}
+	return len(is) == 0
 }
 
 // names are what the elements in items are called: members, or fields.

@@ -28,9 +28,77 @@ func (c *changes) take(k *keyChanges, text string) {
 	}
 	if m.Empty() {
 		c.cleaned(k)
-		return
+	} else {
+		c.put(k, m)
 	}
-	c.put(k, m)
+	k.old = m.Seq
+}
+
+// setNoted is told what the journal knows of the remote's record.
+func (c *changes) setNoted(n noted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.number, c.noted = max(c.number, n.high), n
+}
+
+func (c *changes) lastNoted() noted {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.noted
+}
+
+// progress tells up to which number all changes have ended, and the highest that has
+// landed, ever. Dead letters have not ended: they may be sent again, with their
+// numbers, after a restart.
+func (c *changes) progress() (low, high uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	low = c.number
+	if oldest, ok := c.oldest(); ok {
+		low = oldest.first - 1
+	}
+	if c.dead > 0 {
+		for _, k := range c.keys {
+			if k.dead != nil {
+				low = min(low, k.dead.change.first-1)
+			}
+		}
+	}
+	high = max(c.noted.high, c.high)
+	return min(low, high), high
+}
+
+// dropStale forgets marks that were read from an old journal, and of which the remote
+// has more than they say: all changes up to low are there. high is the highest that
+// it has. It counts them.
+func (c *changes) dropStale(low, high uint64) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.number = max(c.number, high)
+	for _, k := range c.keys {
+		if k.old == 0 || k.old > low || k.flying != nil {
+			continue
+		}
+		n++
+		c.setStub(k, nil)
+		if next := k.next; next != nil {
+			k.next = nil
+			c.finish(k, next)
+		} else {
+			c.cleaned(k)
+		}
+	}
+	c.tellWaiters()
+	return n
+}
+
+// nothingKnown reports whether nothing is known of key, so that the remote's value is
+// as good.
+func (c *changes) nothingKnown(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	return k == nil || k.idle() && k.stub == nil
 }
 
 // readMark makes sure that the mark of key has been taken into account. old reads

@@ -47,6 +47,14 @@ type session struct {
 	emptied     emptying               // the main thread's own
 	met         atomic.Pointer[string] // what this data set has noted of the remote; nil: nothing yet
 
+	// See record.go. epoch is set before maySend is.
+	epoch     uint64
+	recordID  atomic.Pointer[string] // of this data set; nil: they have not met yet
+	maySend   atomic.Bool            // the remote's record has been seen, and nobody newer writes
+	old       atomic.Bool            // the remote has what is newer
+	afresh    atomic.Bool            // all has to be copied, whatever was noted
+	estranged chan struct{}          // holds one token when they have to meet again
+
 	generation atomic.Int64 // of the data set: it changes when that is replaced
 }
 
@@ -59,6 +67,7 @@ func openSession(e *Engine, c Config, number int64) *session {
 		misses: newMisses(), syncs: newSyncs(),
 		changes: e.changes, large: make(chan flight, largeQueue),
 		journalLost: make(chan struct{}, 1), journalNew: make(chan struct{}, 1),
+		estranged: make(chan struct{}, 1),
 	}
 	s.tuning.Store(&c.Tuning)
 	s.changes.setMet(false)
@@ -70,6 +79,7 @@ func openSession(e *Engine, c Config, number int64) *session {
 		}
 		if c.WriteBehind {
 			s.forever("contact", s.meetRemote)
+			s.forever("record", s.keepRecord)
 			s.forever("journal", s.keepJournal)
 			s.forever("large", s.sendLargeChanges)
 			s.forever("stubs", s.completeStubs)

@@ -43,6 +43,9 @@ func (s *session) sendChanges() {
 			return
 		case <-s.changes.wake:
 		}
+		if !s.maySend.Load() {
+			continue // meetRemote wakes us
+		}
 		if wait := s.changes.gather(); wait > 0 {
 			if pause(s.ctx, wait) != nil {
 				signal(s.changes.wake) // for the next session
