@@ -529,3 +529,22 @@ func TestAnswers(t *testing.T) {
 		wantError(t, p.l, []string{"for the module itself"}, "SPONSOR.TURN")
 	})
 }
+
+// TestPanicHoldsNoKey: a panic while a new sponsor's key is copied keeps no later change
+// from being sent.
+func TestPanicHoldsNoKey(t *testing.T) {
+	remote := redistest.Remote(t, redistest.Config{})
+	p := newLocal(t, remote, redistest.Config{
+		Modules: []string{redistest.FaultModule(t) + " org " + org + " write-behind yes"},
+		Conf:    remoteConf(remote, remote.Host(), remote.Port()),
+	})
+	p.waitFor(t, "connected")
+	must(t, p.l, cmd("SADD", sponsorsKey, "7"))
+	p.safe(t)
+	must(t, p.l, append(cmd("RPUSH", "user:9"), many(3000, "element-%d")...))
+	must(t, p.l, cmd("SPONSOR.FAULT", "large-page", 1), cmd("SADD", sponsorsKey, "9"))
+	p.safe(t)
+	must(t, p.l, cmd("RPUSH", "user:9", "last"))
+	p.safe(t)
+	p.wantSame(t, sponsorsKey, "user:9")
+}

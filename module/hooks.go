@@ -27,7 +27,7 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 	m.lastEvent = event
 	if ev.What == replication.Written {
 		ev.Kind, ev.Elements = elementsOf(data{ctx}, event)
-		ev.Shrinking = shrinking[event.Event]
+		ev.Early, ev.Shrinking = shrinking[event.Event]
 	}
 	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
 		m.marks[event.Key] = mark
@@ -102,10 +102,12 @@ func meaningOf(event redismodule.KeyEvent) replication.KeyEvent {
 }
 
 // shrinking are the events of commands that may leave a key without elements, which
-// Redis then deletes.
+// Redis then deletes; of those that are true, it may tell before the elements have
+// gone.
 var shrinking = map[string]bool{
-	"spop": true, "srem": true, "hdel": true, "hexpired": true, "lpop": true, "rpop": true, "lrem": true, "ltrim": true,
-	"zrem": true, "zpopmin": true, "zpopmax": true, "zremrangebyscore": true, "zremrangebyrank": true, "zremrangebylex": true,
+	"spop": true, "zpopmin": true, "zpopmax": true, "hexpired": true,
+	"srem": false, "hdel": false, "lpop": false, "rpop": false, "lrem": false, "ltrim": false,
+	"zrem": false, "zremrangebyscore": false, "zremrangebyrank": false, "zremrangebylex": false,
 }
 
 // telling are the commands that tell by their arguments what they do, and the event

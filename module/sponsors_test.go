@@ -85,3 +85,20 @@ func TestLastSponsorLeaves(t *testing.T) {
 		}
 	})
 }
+
+// TestCopiedAfterARefusal: whose coming the remote has refused is copied when that is
+// tried again, also after a restart.
+func TestCopiedAfterARefusal(t *testing.T) {
+	p := following(t, redistest.Flavor{}, "appendonly yes", "appendfsync always")
+	must(t, p.l, cmd("SADD", "user:9:mnodes", "a"))
+	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "resetkeys", "~user*", "~sponsor:*"))
+	must(t, p.l, cmd("SADD", sponsorsKey, "9"))
+	p.waitForDeadLetters(t, 1)
+	crash(t, p.local)
+	p.waitForDeadLetters(t, 1)
+	p.waitFor(t, "connected")
+	must(t, p.r, cmd("ACL", "SETUSER", redistest.EnterpriseUser, "~*"))
+	must(t, p.l, cmd("SPONSOR.RETRY"))
+	p.safe(t)
+	p.wantSame(t, sponsorsKey, "user:9:mnodes")
+}

@@ -231,3 +231,72 @@ func TestR2_TouchedIsNotRemoved(t *testing.T) {
 		return nil
 	})
 }
+
+// TestR6_SuspectOutlivesACrash: that the remote has more of a new sponsor's key is known
+// also after a crash.
+func TestR6_SuspectOutlivesACrash(t *testing.T) {
+	p := following(t, redistest.Flavor{}, "appendonly yes", "appendfsync always", "sponsor.read-through off")
+	must(t, p.r, cmd("SADD", "user:9:mnodes", "b", "c"))
+	must(t, p.l, cmd("SADD", "user:9:mnodes", "a"), cmd("SADD", sponsorsKey, "9"))
+	p.safe(t)
+	crash(t, p.local)
+	p.safe(t)
+	tx(t, p.l, cmd("SADD", "user:9:mnodes", "d"))
+	p.safe(t)
+	eventuallyMembers(t, p.r, "user:9:mnodes", "a", "b", "c", "d")
+}
+
+// TestR2_PendingBeforeAWhole: what was added and removed before a key went away travels
+// although the key is written as a whole when it is here again.
+func TestR2_PendingBeforeAWhole(t *testing.T) {
+	for name, restart := range map[string]bool{"": false, "and a crash": true} {
+		t.Run(name, func(t *testing.T) {
+			p, proxy := proxied(t, "sponsor.read-through off", "appendonly yes", "appendfsync always")
+			must(t, p.l, cmd("SADD", "user:7:mnodes", "a", "x"), cmd("HSET", "user:7", "a", "1", "x", "1"), cmd("SADD", "user:8:mnodes", "old"))
+			p.safe(t)
+			p.cutOff(t, proxy)
+			must(t, p.l, cmd("SADD", "user:7:mnodes", "added"), cmd("SREM", "user:7:mnodes", "x"),
+				cmd("HSET", "user:7", "added", "2"), cmd("HDEL", "user:7", "x"), cmd("DEL", "user:8:mnodes"), cmd("SADD", "user:8:mnodes", "new"))
+			p.loseAll(t)
+			must(t, p.l, cmd("SADD", "user:7:mnodes", "y"), cmd("HSET", "user:7", "y", "3"), cmd("SADD", "user:8:mnodes", "y"))
+			tx(t, p.l, cmd("SADD", "user:7:mnodes", "z"), cmd("HSET", "user:7", "z", "4"), cmd("SADD", "user:8:mnodes", "z"))
+			if restart {
+				// The journal was flushed, and has to be back first.
+				redistest.Eventually(t, soon, func() error {
+					if n := p.l.HLen(t.Context(), "sponsor:journal").Val(); n < 4 {
+						return fmt.Errorf("the journal has %d marks", n)
+					}
+					return nil
+				})
+				crash(t, p.local)
+			}
+			p.reconnect(t, proxy)
+			p.safe(t)
+			eventuallyMembers(t, p.r, "user:7:mnodes", "a", "added", "y", "z")
+			eventuallyMembers(t, p.r, "user:8:mnodes", "new", "y", "z")
+			wantHash(t, p.r, "user:7", map[string]string{"a": "1", "added": "2", "y": "3", "z": "4"})
+		})
+	}
+}
+
+// TestDelBehindARemoval: inside MULTI, DEL is meant also behind a removal that has left
+// something.
+func TestDelBehindARemoval(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		p := stubbed(t, flavor)
+		must(t, p.l, cmd("SADD", "user:7:mnodes", "d"))
+		p.safe(t)
+		tx(t, p.l, cmd("SREM", "user:7:mnodes", "c"), cmd("DEL", "user:7:mnodes"))
+		p.safe(t)
+		if n := exist(t, p.r, "user:7:mnodes"); n != 0 {
+			t.Errorf("the remote has %q", members(t, p.r, "user:7:mnodes"))
+		}
+		must(t, p.l, cmd("SADD", sponsorsKey, "8", "9"))
+		p.safe(t)
+		tx(t, p.l, cmd("SREM", sponsorsKey, "8"), cmd("DEL", sponsorsKey))
+		p.safe(t)
+		if n := exist(t, p.r, sponsorsKey); n != 0 {
+			t.Errorf("the remote has the sponsors %q", members(t, p.r, sponsorsKey))
+		}
+	})
+}

@@ -427,3 +427,38 @@ func TestSyncOfTemplates(t *testing.T) {
 	wantKeys(t, p.r, sponsorsKey, "user:7:mnodes", "user:7:list:a", "user:7:list:b", "user:[:x", "badge:7",
 		"news", "site:a", "site:b", "badge:8")
 }
+
+// TestR1_SyncAfterLeaving: a SYNC under way copies no more keys of who has left.
+func TestR1_SyncAfterLeaving(t *testing.T) {
+	const keys = 100_000
+	p := newPair(t, redistest.Flavor{}, `sponsor.keys "user:<id>:x:*"`)
+	p.waitFor(t, "connected")
+	must(t, p.l, cmd("SADD", sponsorsKey, "7", "9"))
+	pipelined(t, p.l, func(yield func(...any)) {
+		for i := range keys {
+			yield("SADD", fmt.Sprintf("user:9:x:%d", i), "secret")
+		}
+	})
+	p.waitForSponsors(t, 2)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.sync(t)
+	}()
+	redistest.Eventually(t, soon, func() error {
+		if n := p.r.DBSize(t.Context()).Val(); n < 1000 {
+			return fmt.Errorf("the remote has %d keys", n)
+		}
+		return nil
+	})
+	must(t, p.l, cmd("SREM", sponsorsKey, "9"))
+	left := p.r.DBSize(t.Context()).Val()
+	<-done
+	// Batches that were being sent in that moment may be there.
+	if n := p.r.DBSize(t.Context()).Val(); n > left+4*512 {
+		t.Errorf("the remote has %d keys, and had %d when their owner left", n, left)
+	}
+	if left > keys/2 {
+		t.Errorf("%d of %d keys were there already: this has shown nothing", left, keys)
+	}
+}

@@ -34,7 +34,7 @@ func (m *Mark) Encode() string { return m.encode(m.Elements, fits(m.Elements)) }
 // EncodeBoth is the encoding of m with a newer mark on top of it. It changes
 // neither.
 func EncodeBoth(m, newer *Mark) string {
-	if newer.Base != Keep {
+	if newer.Base == Deleted || newer.Base == Whole && !newer.Partial {
 		both := *newer // what was before does not matter, but for this
 		both.Cleared = newer.Cleared || newer.Base == Whole && m.clears()
 		both.Seq = max(m.Seq, newer.Seq)

@@ -19,7 +19,7 @@ type Base byte
 const (
 	Keep    Base = iota // it stays
 	Deleted             // it goes
-	Whole               // it becomes what the local server has; the states of Elements count no more
+	Whole               // it becomes what the local server has; Elements count if the mark is Partial
 )
 
 // Kind is the type of value whose elements a mark holds.
@@ -68,7 +68,8 @@ type Mark struct {
 	// Partial says that the local server may have a part of the value only:
 	// the key was written while it was away. The whole is then no reason to
 	// remove anything on the remote but Elements, those of which the local
-	// server knows the truth, as far as it does not have them.
+	// server knows the truth, as far as it does not have them. Those of Elements
+	// that are Present were added before the key went away.
 	Partial bool
 }
 
@@ -83,9 +84,12 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 	m.Partial = newer.Partial
 	m.Erase = m.Erase || newer.Erase
 	if newer.Base != Keep {
-		grown -= m.Size()
 		m.Cleared = newer.Cleared || newer.Base == Whole && m.clears()
-		m.Base, m.Kind, m.Elements = newer.Base, NoKind, nil
+		m.Base = newer.Base
+		if newer.Base != Whole || !newer.Partial || m.Kind != newer.Kind {
+			grown -= m.Size()
+			m.Kind, m.Elements = NoKind, nil
+		}
 		m.HasExpiry, m.ExpireAt = false, 0
 	}
 	if newer.HasExpiry {

@@ -122,7 +122,6 @@ type reader struct {
 	session *session
 	run     *SyncRun
 	keys    []planned // still to be read
-	owner   string    // who was found to be a sponsor last
 
 	// What was read since it was last taken.
 	chunks  []chunk
@@ -147,7 +146,7 @@ func (r *reader) step(d Data) (done bool, err error) {
 }
 
 func (r *reader) readKey(d Data, next planned) error {
-	if next.owner != "" && next.owner != r.owner {
+	if next.owner != "" {
 		// Since the plan was made, somebody may have stopped sponsoring.
 		is := r.session.sponsors.has(next.owner)
 		if !r.session.sponsors.isKnown() {
@@ -160,7 +159,6 @@ func (r *reader) readKey(d Data, next planned) error {
 			r.run.total.Add(-1)
 			return nil
 		}
-		r.owner = next.owner
 	}
 	stat := d.Stat(next.key)
 	if stat.Type == typeNone {
@@ -192,7 +190,7 @@ func (r *reader) readKey(d Data, next planned) error {
 	case whole && !r.run.request.DryRun:
 		r.run.large = append(r.run.large, c)
 	default:
-		r.large, r.owner = c, ""
+		r.large = c
 		r.pager = newPager(c.key, k, stat, size)
 		r.watch = r.session.paging.begin(c.key)
 	}

@@ -36,8 +36,9 @@ type Event struct {
 	Unit uint64
 
 	// Shrinking says that what was written may have been the last elements. Then a
-	// deletion that follows in the same unit is that.
-	Shrinking bool
+	// deletion that follows in the same unit is that. Early says that the elements
+	// may still be there.
+	Shrinking, Early bool
 }
 
 // An emptying is a key that may have been left without elements, by the command
@@ -89,8 +90,7 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 		m.HasExpiry, m.ExpireAt = true, expireAt(d.Stat(ev.Key))
 	case Written:
 		stat := d.Stat(ev.Key)
-		// SPOP tells before the last member has gone.
-		if ev.Shrinking {
+		if ev.Shrinking && (ev.Early || stat.Length == 0) {
 			s.emptied = emptying{ev.Key, ev.Unit}
 		}
 		if len(ev.Elements) == 0 {

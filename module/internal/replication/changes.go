@@ -453,6 +453,19 @@ func (c *changes) onItsWay(key string, under *change) journal.Mark {
 	return m
 }
 
+// unsent is all that the remote does not have of key, with what it has refused.
+func (c *changes) unsent(key string) journal.Mark {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var m journal.Mark
+	if k := c.keys[key]; k != nil {
+		for _, ch := range k.stack() {
+			m.Add(ch.Mark)
+		}
+	}
+	return m
+}
+
 // elementOnItsWay is the state of one element that is on its way, if there is one.
 func (c *changes) elementOnItsWay(key, name string) (state Element, ok bool) {
 	c.mu.Lock()

@@ -99,7 +99,7 @@ func (s *session) meet() error {
 	members := s.sponsors.memberships()
 	if r.id != "" && here == s.config.terms(r.id) && !s.afresh.Load() {
 		// Those of whom a change speaks that the remote does not have yet may be new.
-		m := s.changes.onItsWay(s.config.sponsorsKey(), nil)
+		m := s.changes.unsent(s.config.sponsorsKey())
 		for id, member := range members {
 			if m.Base == journal.Keep && !m.Elements[id].Present {
 				member.copied.Store(true)
@@ -165,7 +165,7 @@ func (s *session) forgetMeeting() {
 func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
 	run := s.newRun(request)
 	run.own = true
-	err := s.sync(run, s.syncs.own)
+	err := guard("copy", func() error { return s.sync(run, s.syncs.own) })
 	s.endRun(run, err)
 	return run, err
 }
@@ -242,6 +242,7 @@ func (s *session) suspect(key string) error {
 		}
 		if k.merges() {
 			s.touchAll(d, key, stat)
+			s.mustWrite(d, "HSET", key, s.changes.marks([]string{key})[key]) // it must outlive a crash
 			return
 		}
 		old := func() string { return readMark(d, key) }

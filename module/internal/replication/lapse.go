@@ -166,7 +166,7 @@ func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n 
 // mayDrop reports whether key is somebody's who is certainly no sponsor.
 func (s *session) mayDrop(d Data, key string) bool {
 	owner, ok := s.config.Templates.Match(key)
-	if _, unfiltered := s.config.Unfiltered.Match(key); !ok || owner == "" || unfiltered || !s.sponsors.isKnown() {
+	if _, unfiltered := s.config.Unfiltered.Match(key); !ok || owner == "" || unfiltered || !s.sponsors.isKnown() || s.sponsors.has(owner) {
 		return false
 	}
 	is, err := isMember(d, s.config.sponsorsKey(), owner)

@@ -68,7 +68,8 @@ type largeValue struct {
 	kind    *kind
 	pager   pager
 	stub    *stub           // nil: all of it is here
-	missing map[string]bool // those of touched that were not seen yet
+	missing map[string]bool // those that were removed, or not seen yet
+	added   []string        // items of a stub that are not here any more
 
 	begun           bool   // the remote has had the first commands
 	target          string // the stage, or the key
@@ -145,6 +146,13 @@ func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
 		for _, name := range touched {
 			v.missing[name] = true
 		}
+		if v.letter != nil {
+			added, removed := v.letter.before(touched)
+			for _, name := range removed {
+				v.missing[name] = true
+			}
+			v.added = added
+		}
 		v.target = v.key
 	}
 }
@@ -189,7 +197,7 @@ func (v *largeValue) finish() error {
 	var last []command
 	switch {
 	case v.merging():
-		last = v.kind.removes(v.key, slices.Collect(maps.Keys(v.missing)))
+		last = append(v.kind.adds(v.key, v.added), v.kind.removes(v.key, slices.Collect(maps.Keys(v.missing)))...)
 		if v.pager.expireAt != 0 {
 			last = append(last, expiryCommand(v.key, v.pager.expireAt))
 		}

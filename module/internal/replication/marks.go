@@ -24,7 +24,11 @@ func (c *changes) take(k *keyChanges, text string) {
 		c.setStub(k, newStub())
 		k.stub.asked = true
 		k.stub.kind = m.Kind
-		k.stub.touch(m.Elements)
+		for name, element := range m.Elements {
+			if m.Base != journal.Whole || !element.Present { // else it was added before
+				k.stub.touch(map[string]journal.Element{name: element})
+			}
+		}
 	}
 	if m.Empty() {
 		c.cleaned(k)

@@ -271,7 +271,7 @@ func (s *session) takeAllBack() error {
 	if err != nil {
 		return err
 	}
-	unsent := s.changes.onItsWay(s.config.sponsorsKey(), nil)
+	unsent := s.changes.unsent(s.config.sponsorsKey())
 	keys = slices.DeleteFunc(keys, func(p planned) bool {
 		return p.owner != "" && (unsent.Base != journal.Keep || unsent.Elements[p.owner].Present)
 	})

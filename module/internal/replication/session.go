@@ -177,7 +177,8 @@ func (s *session) keyEvent(ev Event, d Data) (mark string) {
 // sponsorsEvent is told what has happened to the set of sponsors.
 func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string) {
 	seen := ev
-	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.onItsWay(ev.Key, nil).Base == journal.Keep {
+	if ev.What == Deleted && emptied == (emptying{ev.Key, ev.Unit}) && s.changes.onItsWay(ev.Key, nil).Base == journal.Keep &&
+		(len(s.sponsors.list()) == 0 || s.changes.isStub(ev.Key)) {
 		seen.What = Emptied // who was removed is known; the set was not deleted
 	}
 	if ev.What == MovedAway {

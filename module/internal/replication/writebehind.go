@@ -277,6 +277,9 @@ func (s *session) welcome(l *letter) error {
 		switch {
 		case errors.As(err, &strangers):
 			for _, id := range strangers.owners {
+				if s.sponsors.has(id) {
+					return errSponsorsUnknown // the set is away
+				}
 				delete(members, id) // they have left again
 			}
 			continue
@@ -315,6 +318,9 @@ func (s *session) write(l *letter, first *commands) (build, finish []command) {
 		s.askWhetherThere(l, first)
 	}
 	if l.whole != nil {
+		if l.whole.stub && l.Cleared {
+			build = append(build, command{"UNLINK", l.key}) // what was there before that
+		}
 		whole, finish := l.whole.commands(l.key, s.stager(byChange))
 		return append(build, whole...), finish
 	}
