@@ -149,7 +149,7 @@ func TestRemoteGoesBack(t *testing.T) {
 			must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
 			p.recorded(t)
 			must(t, p.r, cmd("SAVE"))
-			must(t, p.l, cmd("SADD", "user:7:mnodes", "b"), cmd("SET", "user:7", "v"))
+			must(t, p.l, cmd("SADD", "user:7:mnodes", "b"), cmd("SREM", "user:7:mnodes", "a"), cmd("SET", "user:7", "v"))
 			p.recorded(t)
 			lose(t, p)
 			if n := exist(t, p.r, "user:7"); n != 0 {

@@ -102,3 +102,21 @@ func TestCopiedAfterARefusal(t *testing.T) {
 	p.safe(t)
 	p.wantSame(t, sponsorsKey, "user:9:mnodes")
 }
+
+// TestR6_FirstContactUnderWrites: what the remote has of a key is merged although it is
+// written before the two have met.
+func TestR6_FirstContactUnderWrites(t *testing.T) {
+	const key = "user:9:mnodes"
+	remote := redistest.Remote(t, redistest.Config{})
+	proxy := redistest.NewProxy(t, remote.Addr())
+	proxy.Refuse()
+	p := newLocal(t, remote, redistest.Config{Conf: append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind)})
+	must(t, p.r, cmd("SADD", key, "b", "c", "x"), cmd("SADD", sponsorsKey, "8"))
+	must(t, p.l, cmd("SADD", sponsorsKey, "9"), cmd("SADD", key, "d", "x"))
+	p.waitForSponsors(t, 1)
+	must(t, p.l, cmd("SADD", key, "e"), cmd("SREM", key, "x"))
+	p.reconnect(t, proxy)
+	p.safe(t)
+	eventuallyMembers(t, p.r, key, "b", "c", "d", "e")
+	eventuallyMembers(t, p.l, key, "b", "c", "d", "e")
+}

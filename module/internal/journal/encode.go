@@ -11,7 +11,7 @@ import (
 // small. A mark with more elements is kept as one that says Whole; the engine
 // remembers the elements as long as the server runs.
 const (
-	maxElements = 64
+	MaxElements = 64
 	maxBytes    = 2048
 )
 
@@ -41,7 +41,7 @@ func EncodeBoth(m, newer *Mark) string {
 		both.Erase = m.Erase || newer.Erase
 		return both.Encode()
 	}
-	if len(m.Elements)+len(newer.Elements) > maxElements {
+	if len(m.Elements)+len(newer.Elements) > MaxElements {
 		whole := Mark{Seq: max(m.Seq, newer.Seq), Base: Whole, Partial: newer.Partial, Erase: m.Erase || newer.Erase, Cleared: m.clears() || newer.clears()}
 		return whole.Encode()
 	}
@@ -101,7 +101,7 @@ func (m *Mark) encode(elements map[string]Element, fits bool) string {
 }
 
 func fits(elements map[string]Element) bool {
-	if len(elements) > maxElements {
+	if len(elements) > MaxElements {
 		return false
 	}
 	bytes := 0

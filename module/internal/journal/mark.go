@@ -6,7 +6,11 @@
 // change. To send a state twice does no harm.
 package journal
 
-import "github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+import (
+	"maps"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
+)
 
 // Key is the hash of the marks: a field for each marked key.
 const Key = keyspace.OwnPrefix + "journal"
@@ -86,8 +90,12 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 	if newer.Base != Keep {
 		m.Cleared = newer.Cleared || newer.Base == Whole && m.clears()
 		m.Base = newer.Base
-		if newer.Base != Whole || !newer.Partial || m.Kind != newer.Kind {
-			grown -= m.Size()
+		grown -= m.Size()
+		if newer.Base == Whole && newer.Partial && m.Kind == newer.Kind {
+			// What was removed is in newer, as far as it is known.
+			maps.DeleteFunc(m.Elements, func(_ string, element Element) bool { return !element.Present })
+			grown += m.Size()
+		} else {
 			m.Kind, m.Elements = NoKind, nil
 		}
 		m.HasExpiry, m.ExpireAt = false, 0
@@ -106,6 +114,9 @@ func (m *Mark) Add(newer Mark) (grown int64) {
 		m.Elements = make(map[string]Element, len(newer.Elements))
 	}
 	for name, element := range newer.Elements {
+		if m.Base == Whole && newer.Base == Keep {
+			element = Element{} // it is as the local server has it
+		}
 		if old, ok := m.Elements[name]; ok {
 			grown -= elementSize(name, old)
 		}

@@ -87,7 +87,7 @@ func (s *session) backfill(ctx context.Context, run *SyncRun, sink func([]chunk)
 	if err != nil {
 		return err
 	}
-	if run.own {
+	if run.own && !run.replace {
 		if err := s.suspectWhatIsThere(keys); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (r *reader) readKey(d Data, next planned) error {
 		r.refuse(c, keyError("copy", next.key, errDisputed))
 		return nil
 	}
-	whole := !k.merges() || r.run.request.Prune && !stub
+	whole := !k.merges() || (r.run.request.Prune || r.run.replace) && !stub
 	large, size := isLarge(d, next.key, k, stat)
 	r.run.hold(c)
 	switch {

@@ -58,9 +58,14 @@ func (s *session) capture(ev Event, d Data) (mark string) {
 	c := s.changes
 	if !s.mayTravel(ev.Key) {
 		switch ev.What {
+		case Missed:
+			return ""
 		case Deleted, Replaced, Evicted, Expired:
 			c.completed(ev.Key) // it may have been a sponsor's once
 		}
+		// What is on its way still is older than this, and would travel if they
+		// became a sponsor now.
+		c.disown(ev.Key)
 		return ""
 	}
 	old := func() string { return readMark(d, ev.Key) }

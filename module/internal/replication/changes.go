@@ -75,6 +75,10 @@ type change struct {
 
 	size int64 // about how many bytes its elements take
 
+	// disowned says that the key was somebody's who is no sponsor after this: it is
+	// not to be sent again.
+	disowned bool
+
 	// repair asks for the whole value, if the local server has it: the remote
 	// may have lost what it refused this change for.
 	repair bool
@@ -139,6 +143,7 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 		k.stub.kind, k.stub.emptied = max(m.Kind, k.stub.kind), false
 		k.stub.touch(m.Elements)
 		if m.Base == journal.Whole {
+			k.touchRemoved()
 			m.Elements = k.stub.elements() // they must outlive a crash
 			m.Kind = max(k.stub.kind, journal.Set)
 		}
@@ -151,6 +156,21 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 		return k.next.Encode()
 	}
 	return journal.EncodeBoth(&k.flying.Mark, &k.next.Mark)
+}
+
+// touchRemoved notes that elements of k, a stub, were removed before it went away, as far
+// as the remote does not know. The caller holds c.mu.
+func (k *keyChanges) touchRemoved() {
+	for _, ch := range k.stack() {
+		if ch.Base == journal.Whole {
+			continue // what its elements are says the stub
+		}
+		for name, element := range ch.Elements {
+			if !element.Present {
+				k.stub.touch(map[string]journal.Element{name: element})
+			}
+		}
+	}
 }
 
 // put makes m a part of what is next for k. The caller holds c.mu.
@@ -354,7 +374,7 @@ func (c *changes) park(f flight) {
 	defer c.mu.Unlock()
 	if k := c.ended(f); k != nil {
 		c.restack(k, f.change)
-		k.parked = true
+		k.parked = k.next != nil
 	}
 }
 
@@ -369,8 +389,32 @@ func (c *changes) unpark() {
 	}
 }
 
-// restack puts an older change under what is next for k. The caller holds c.mu.
+// disown is told that key, which is somebody's who is no sponsor, has changed.
+func (c *changes) disown(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	if k == nil {
+		return
+	}
+	if k.flying != nil {
+		k.flying.disowned = true
+	}
+	if next := k.next; next != nil && !next.Erase {
+		k.next, k.parked = nil, false
+		c.finish(k, next)
+		c.tellWaiters()
+	}
+}
+
+// restack puts an older change under what is next for k, if it is still to be sent. The
+// caller holds c.mu.
 func (c *changes) restack(k *keyChanges, older *change) {
+	if older.disowned && !older.Erase {
+		c.finish(k, older)
+		c.tellWaiters()
+		return
+	}
 	if newer := k.next; newer != nil {
 		c.bytes -= newer.size
 		c.grow(older, older.Add(newer.Mark))
@@ -513,13 +557,24 @@ func (c *changes) setLimit(bytes int64) {
 }
 
 // makeWhole has everything that is on its way sent as whole values: it may be
-// older than what is copied next.
-func (c *changes) makeWhole() {
+// older than what is copied next. merging says that the remote may have more.
+func (c *changes) makeWhole(merging bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
-		if k.next != nil && len(k.next.Elements) > 0 {
-			c.grow(k.next, k.next.MakeWhole())
+		next := k.next
+		if next == nil || len(next.Elements) == 0 {
+			continue
+		}
+		if merging && k.stub == nil && next.Base == journal.Keep {
+			c.setStub(k, newStub())
+			k.stub.kind = next.Kind
+			k.stub.touch(next.Elements)
+		}
+		c.grow(next, next.MakeWhole())
+		if k.stub != nil {
+			next.Partial, next.Kind, next.Elements = true, max(k.stub.kind, journal.Set), k.stub.elements()
+			c.grow(next, next.Size())
 		}
 	}
 }

@@ -45,6 +45,7 @@ func (s *session) meetRemote() {
 			_ = pause(s.ctx, contactPause)
 		case !greeted:
 			if greeted = try(s.greet); greeted {
+				_ = pause(s.ctx, sendRest) // what another session has sent last may be on its way
 				s.maySend.Store(true)
 				signal(s.changes.wake)
 			}
@@ -69,10 +70,11 @@ func (s *session) meetRemote() {
 	}
 }
 
-// meetAgain has everything copied to the remote anew.
-func (s *session) meetAgain(why error) {
+// meetAgain has everything copied to the remote anew. It takes the place of what is
+// there, or is merged into it.
+func (s *session) meetAgain(why error, replace bool) {
 	s.fail("what is here is copied to the remote again", why)
-	s.afresh.Store(true)
+	s.afresh.Store(replace)
 	s.changes.setMet(false)
 	signal(s.estranged)
 }
@@ -109,8 +111,9 @@ func (s *session) meet() error {
 		s.recordID.Store(&r.id)
 		return nil
 	}
-	s.changes.makeWhole()
-	run, err := s.copyBy(SyncRequest{})
+	afresh := s.afresh.Load()
+	s.changes.makeWhole(!afresh)
+	run, err := s.copyBy(SyncRequest{}, afresh)
 	if err != nil {
 		return err
 	}
@@ -161,10 +164,11 @@ func (s *session) forgetMeeting() {
 }
 
 // copyBy is a run of the engine's own, which copies what both sides may have: what
-// the remote has of a key beside that is fetched, and merged here.
-func (s *session) copyBy(request SyncRequest) (*SyncRun, error) {
+// the remote has of a key beside that is fetched, and merged here; or, with replace,
+// goes.
+func (s *session) copyBy(request SyncRequest, replace bool) (*SyncRun, error) {
 	run := s.newRun(request)
-	run.own = true
+	run.own, run.replace = true, replace
 	err := guard("copy", func() error { return s.sync(run, s.syncs.own) })
 	s.endRun(run, err)
 	return run, err

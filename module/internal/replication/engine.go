@@ -12,7 +12,8 @@
 // read that found nothing comes in through KeyEvent too, and the key is fetched and
 // put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is known from a
 // copy of the set sponsors:<org> (sponsors.go); what becomes of the keys of who is none
-// any more is in lapse.go, of who wants to be forgotten in forget.go.
+// any more is in lapse.go, of who wants to be forgotten in forget.go. Which side has an
+// old state is told by record.go.
 //
 // Nothing here knows Redis's Modules API: the local server is the interface
 // Local. The methods of Engine named after events are called on the server's
@@ -233,7 +234,9 @@ func (e *Engine) Flushed() {
 func (e *Engine) DataSetReplaced() {
 	e.deleted.forgetAll()
 	e.changes.readAgain()
+	e.changes.setMet(false)
 	if s := e.current(); s != nil {
+		signal(s.estranged)
 		s.generation.Add(1)
 		s.paging.allLost()
 		s.sponsors.forget()

@@ -173,8 +173,11 @@ func (s *session) noteProgress(now, last record) (done bool, err error) {
 	case there.epoch > now.epoch:
 		s.yield(there)
 		return false, nil
-	case there.id != now.id, there.high < last.high:
-		s.meetAgain(errRemoteOld)
+	case there.id != now.id && there.id != "":
+		s.meetAgain(errRemoteOther, false)
+		return false, nil
+	case there.id == "", there.high < last.high:
+		s.meetAgain(errRemoteOld, true)
 		return false, nil
 	}
 	if err := s.writeRecord(client, now); err != nil {

@@ -52,7 +52,7 @@ type session struct {
 	recordID  atomic.Pointer[string] // of this data set; nil: they have not met yet
 	maySend   atomic.Bool            // the remote's record has been seen, and nobody newer writes
 	old       atomic.Bool            // the remote has what is newer
-	afresh    atomic.Bool            // all has to be copied, whatever was noted
+	afresh    atomic.Bool            // the remote has lost something: all here takes the place of what is there
 	estranged chan struct{}          // holds one token when they have to meet again
 
 	generation atomic.Int64 // of the data set: it changes when that is replaced

@@ -155,7 +155,10 @@ func (s *stub) elements() map[string]journal.Element {
 
 // note is the mark of a stub of which nothing is on its way.
 func (s *stub) note(number uint64) string {
-	m := journal.Mark{Seq: number, Partial: true, Noted: true, Kind: max(s.kind, journal.Set), Elements: s.elements()}
+	m := journal.Mark{Seq: number, Partial: true, Noted: true, Kind: max(s.kind, journal.Set)}
+	if len(s.touched) <= journal.MaxElements { // else there is no room for them
+		m.Elements = s.elements()
+	}
 	return m.Encode()
 }
 

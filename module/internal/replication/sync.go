@@ -55,6 +55,8 @@ type SyncRun struct {
 	large []*copying // values that are copied as wholes, page by page, after the others
 	own   bool       // the engine's own, which nobody has asked for
 
+	replace bool // what is here and complete takes the place of what the remote has
+
 	mu   sync.Mutex
 	held map[*copying]struct{} // keys whose changes wait
 

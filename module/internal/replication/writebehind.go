@@ -272,7 +272,7 @@ func (s *session) welcome(l *letter) error {
 		return !told || m.copied.Load() || !keyspace.ValidOwner(id)
 	})
 	for len(members) > 0 {
-		_, err := s.copyBy(SyncRequest{Owners: slices.Collect(maps.Keys(members))})
+		_, err := s.copyBy(SyncRequest{Owners: slices.Collect(maps.Keys(members))}, false)
 		var strangers *notSponsorsError
 		switch {
 		case errors.As(err, &strangers):
