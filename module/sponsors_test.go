@@ -120,3 +120,18 @@ func TestR6_FirstContactUnderWrites(t *testing.T) {
 	eventuallyMembers(t, p.r, key, "b", "c", "d", "e")
 	eventuallyMembers(t, p.l, key, "b", "c", "d", "e")
 }
+
+// TestNothingStaleForWhoComesBack: what was on its way when somebody left, and has
+// changed since, does not travel when they come back.
+func TestNothingStaleForWhoComesBack(t *testing.T) {
+	p, proxy := proxied(t)
+	p.cutOff(t, proxy)
+	must(t, p.l, cmd("HSET", "user:7", "f", 1), cmd("SADD", "user:7:mnodes", "a", "b"),
+		cmd("SREM", sponsorsKey, "7"), cmd("DEL", "user:7"), cmd("HSET", "user:7", "g", 2), cmd("SREM", "user:7:mnodes", "a"),
+		cmd("SADD", sponsorsKey, "7"))
+	p.reconnect(t, proxy)
+	p.safe(t)
+	wantHash(t, p.r, "user:7", map[string]string{"g": "2"})
+	eventuallyMembers(t, p.r, "user:7:mnodes", "b")
+	p.wantSame(t, sponsorsKey, "user:7", "user:7:mnodes")
+}

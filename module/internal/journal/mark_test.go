@@ -175,3 +175,17 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestAddPartialWhole: what was added before a key went away outlives a change as a
+// whole; what is added after that is as the local server has it.
+func TestAddPartialWhole(t *testing.T) {
+	m := journal.Mark{Kind: journal.Set, Elements: map[string]journal.Element{"added": {Present: true}, "removed": {}}}
+	whole := journal.Mark{Base: journal.Whole, Partial: true, Kind: journal.Set, Elements: map[string]journal.Element{"touched": {}}}
+	m.Add(whole)
+	m.Add(journal.Mark{Partial: true, Kind: journal.Set, Elements: map[string]journal.Element{"later": {Present: true}}})
+	m.Add(whole)
+	want := map[string]journal.Element{"added": {Present: true}, "touched": {}}
+	if m.Base != journal.Whole || !maps.Equal(m.Elements, want) {
+		t.Errorf("mark = %+v, want Whole and %v", m, want)
+	}
+}
