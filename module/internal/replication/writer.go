@@ -151,21 +151,13 @@ func (w *writer) deliver(b batch) error {
 	return nil
 }
 
-// attempt sends a batch once, but for those whose owners have left meanwhile: the elements, then the expiries of those keys whose
+// attempt sends a batch once: the elements, then the expiries of those keys whose
 // elements the remote has taken, and stages take their places. What the remote
 // refuses is a fault of that key alone.
 func (w *writer) attempt(b batch) error {
 	var adds, last commands
 	for i := range b.chunks {
 		c := &b.chunks[i]
-		switch {
-		case w.session.travels(c.of.key):
-		case !w.session.sponsors.isKnown():
-			return errSponsorsUnknown // soon
-		default:
-			c.of.refuse("copy", errLeft)
-			continue
-		}
 		build, finish := c.commands(w.run.stager())
 		adds.add(c.of, build...)
 		c.finish = finish
