@@ -218,7 +218,8 @@ func (r *reader) readPage(d Data) {
 	stat := d.Stat(c.key)
 	done, err := r.pager.read(d, stat)
 	items := r.pager.take()
-	if !r.session.travels(c.key) {
+	travels := r.session.travelsNow(d, c.key)
+	if !travels {
 		items = nil
 	} else if err == nil && !done && stat.Type == c.kind.name {
 		r.chunks = append(r.chunks, chunk{of: c, items: items})
@@ -226,7 +227,7 @@ func (r *reader) readPage(d Data) {
 	}
 	last := chunk{of: c, items: items, last: true, expireAt: expireAt(stat)}
 	switch {
-	case !r.session.travels(c.key):
+	case !travels:
 		last.err = keyError("copy", c.key, errLeft)
 	case r.watch.broken() || stat.Type != c.kind.name:
 		last.err = keyError("copy", c.key, errChanged)

@@ -118,7 +118,7 @@ func (v *largeValue) read(d Data, watch *watch) (done bool, err error) {
 			v.begin(d, stat, watch)
 		}
 	}
-	if !v.session.travels(v.key) {
+	if !v.session.travelsNow(d, v.key) {
 		v.gone, v.left = true, true
 		return true, nil
 	}
@@ -190,7 +190,11 @@ func (v *largeValue) sendPage(items []string) error {
 
 // finish makes what was sent count.
 func (v *largeValue) finish() error {
-	if !v.session.travels(v.key) {
+	var travels bool
+	if err := v.session.local.Do(func(d Data) { travels = v.session.travelsNow(d, v.key) }); err != nil {
+		return err
+	}
+	if !travels {
 		v.gone, v.left = true, true
 		return nil
 	}

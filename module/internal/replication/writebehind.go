@@ -184,6 +184,21 @@ func (s *session) travels(key string) bool {
 	return key == s.config.sponsorsKey() || s.replicated(key)
 }
 
+// travelsNow is travels while the data set is ours: it tells also while our copy of the
+// sponsors is not known to be whole.
+func (s *session) travelsNow(d Data, key string) bool {
+	known := s.sponsors.isKnown() // before it is asked who they are
+	if s.travels(key) {
+		return true
+	}
+	owner, ok := s.config.Templates.Match(key)
+	if known || !ok || owner == "" {
+		return false
+	}
+	is, err := isMember(d, s.config.sponsorsKey(), owner)
+	return err == nil && is
+}
+
 // A letter is a change on its way, and what the remote says to it.
 type letter struct {
 	flight
