@@ -164,6 +164,7 @@ func TestPruneKeepsTheOnlyCopy(t *testing.T) {
 	p.safe(t)
 	must(t, p.l, cmd("SADD", "user:7:mnodes", "new")) // R4: a part
 	p.safe(t)
+	p.sync(t, "PRUNE")
 	if n := exist(t, p.r, "user:7:mnodes"); n == 0 {
 		t.Error("PRUNE removed the only full copy {a b}; here is only a part")
 	}
@@ -179,6 +180,7 @@ func TestPruneKeepsTheRestOfAStub(t *testing.T) {
 	must(t, p.l, cmd("SADD", "user:7:mnodes", "new"), cmd("SREM", sponsorsKey, "7"))
 	p.reconnect(t, proxy)
 	p.safe(t)
+	p.sync(t, "PRUNE")
 	if n := exist(t, p.r, "user:7:mnodes"); n == 0 {
 		t.Errorf("PRUNE removed the only full copy; local %q", members(t, p.l, "user:7:mnodes"))
 	}

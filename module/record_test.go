@@ -199,6 +199,8 @@ func TestOldMasterStops(t *testing.T) {
 		}
 		return nil
 	})
+	p.waitFor(t, "down")
+	wantError(t, p.l, []string{"another server", "restart it"}, "SPONSOR.SYNC")
 	must(t, p.l, cmd("SADD", "user:7:mnodes", "after"))
 	must(t, replica.l, cmd("SADD", "user:7:mnodes", "newer"))
 	replica.recorded(t)

@@ -11,7 +11,7 @@ import (
 // small. A mark with more elements is kept as one that says Whole; the engine
 // remembers the elements as long as the server runs.
 const (
-	MaxElements = 64
+	MaxElements = 64 // of one mark
 	maxBytes    = 2048
 )
 

@@ -146,19 +146,9 @@ func (r *reader) step(d Data) (done bool, err error) {
 }
 
 func (r *reader) readKey(d Data, next planned) error {
-	if next.owner != "" {
-		// Since the plan was made, somebody may have stopped sponsoring.
-		is := r.session.sponsors.has(next.owner)
-		if !r.session.sponsors.isKnown() {
-			var err error
-			if is, err = isMember(d, r.session.config.sponsorsKey(), next.owner); err != nil {
-				return err
-			}
-		}
-		if !is {
-			r.run.total.Add(-1)
-			return nil
-		}
+	if !r.session.travelsNow(d, next.key) {
+		r.run.total.Add(-1) // since the plan was made, somebody has stopped sponsoring
+		return nil
 	}
 	stat := d.Stat(next.key)
 	if stat.Type == typeNone {

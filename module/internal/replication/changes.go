@@ -400,6 +400,11 @@ func (c *changes) disown(key string) {
 	if k.flying != nil {
 		k.flying.disowned = true
 	}
+	if k.dead != nil && !k.dead.change.Erase {
+		k.dead = nil
+		c.dead--
+		c.cleaned(k)
+	}
 	if next := k.next; next != nil && !next.Erase {
 		k.next, k.parked = nil, false
 		c.finish(k, next)

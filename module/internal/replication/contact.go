@@ -38,13 +38,13 @@ func (s *session) meetRemote() {
 		}
 		return false
 	}
-	greeted, sponsorsTaken := false, false
+	sponsorsTaken := false
 	for s.ctx.Err() == nil {
 		switch {
 		case !s.link.up() || !s.changes.isRead():
 			_ = pause(s.ctx, contactPause)
-		case !greeted:
-			if greeted = try(s.greet); greeted {
+		case !s.maySend.Load():
+			if try(s.greet) {
 				_ = pause(s.ctx, sendRest) // what another session has sent last may be on its way
 				s.maySend.Store(true)
 				signal(s.changes.wake)
@@ -74,6 +74,7 @@ func (s *session) meetRemote() {
 // there, or is merged into it.
 func (s *session) meetAgain(why error, replace bool) {
 	s.fail("what is here is copied to the remote again", why)
+	s.changes.setNoted(noted{high: s.changes.lastNoted().high}) // until it is there
 	s.afresh.Store(replace)
 	s.changes.setMet(false)
 	signal(s.estranged)
@@ -86,15 +87,7 @@ func (c Config) terms(id string) string {
 }
 
 func (s *session) meet() error {
-	client, err := s.link.get()
-	if err != nil {
-		return err
-	}
-	r, err := s.readRecord(client)
-	if err != nil {
-		return err
-	}
-	here, err := s.readMet()
+	client, r, here, err := s.compareRecords()
 	if err != nil {
 		return err
 	}
@@ -120,7 +113,7 @@ func (s *session) meet() error {
 	if r.id == "" {
 		r.id = rand.Text()
 	}
-	r.epoch = s.epoch
+	r.epoch = s.epoch.Load()
 	if err := s.writeRecord(client, r); err != nil {
 		return err
 	}
@@ -181,7 +174,7 @@ func (s *session) suspectWhatIsThere(keys []planned) error {
 	if err != nil {
 		return err
 	}
-	here, err := s.suspects(keys)
+	here, err := s.keysHere(keys)
 	if err != nil {
 		return err
 	}
@@ -223,9 +216,9 @@ func (s *session) suspectSome(client *remote.Client, keys []string) error {
 	return nil
 }
 
-// suspects are those of keys that are here and that may be a part of what the remote
-// has.
-func (s *session) suspects(keys []planned) (here []string, err error) {
+// keysHere are those of keys that are here and that can travel, but for the set of
+// sponsors.
+func (s *session) keysHere(keys []planned) (here []string, err error) {
 	err = eachInSlices(s.ctx, s.local, keys, func(d Data, p planned) error {
 		if p.key != s.config.sponsorsKey() && kinds[d.Stat(p.key).Type] != nil {
 			here = append(here, p.key)

@@ -2,7 +2,6 @@ package replication
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
 )
@@ -62,7 +61,7 @@ func (s *session) settleDisputes(client *remote.Client, letters []*letter) (undi
 // ours, which this server may have in part only, as st says. If not, ours is all of
 // it.
 func (s *session) disputed(st *stub, ours, theirs value) (bool, error) {
-	same := theirs.kind == nil || theirs.kind == ours.kind && slices.Equal(ours.items, theirs.items)
+	same := theirs.kind == nil || theirs.kind == ours.kind && ours.kind.equal(ours.items, theirs.items)
 	if !same || errors.Is(theirs.err, errTypeCannotTravel) {
 		return true, nil
 	}

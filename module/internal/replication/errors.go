@@ -18,6 +18,7 @@ var (
 	errPruneNobody       = errors.New("PRUNE would remove everybody's keys from the remote, since nobody is a sponsor; SPONSOR.FORGET erases one person's")
 	errNoSet             = errors.New("it is not a set: nobody is a sponsor")
 	errGone              = errors.New("its value was evicted or flushed before it was sent")
+	errSuperseded        = errors.New("another server with this data set writes to the remote")
 	errRemoteOther       = errors.New("another data set has been copied to the remote")
 	errRemoteOld         = errors.New("the remote has lost what it had acknowledged")
 	errReplaced          = errors.New("the data set was flushed, loaded or swapped meanwhile; run SPONSOR.SYNC again")

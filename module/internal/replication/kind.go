@@ -2,6 +2,7 @@ package replication
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
@@ -141,7 +142,10 @@ func (k *kind) distinct(items []string) []string {
 
 // equal reports whether items and others, without repetitions, make the same value.
 func (k *kind) equal(items, others []string) bool {
-	if !k.merges() {
+	switch {
+	case k.name == "string":
+		return strings.Join(items, "") == strings.Join(others, "") // in pieces of any length
+	case !k.merges():
 		return slices.Equal(items, others)
 	}
 	is := make(map[string]string, len(items)/k.width)

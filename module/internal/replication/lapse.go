@@ -214,7 +214,7 @@ func (s *session) hasAllOf(v value, f fetch) (bool, error) {
 	if v.kind.merges() {
 		return len(without(v.kind.names(v.items), v.kind.names(ours))) == 0, nil
 	}
-	return slices.Equal(ours, v.items), nil
+	return v.kind.equal(ours, v.items), nil
 }
 
 // prune removes what the remote has of people who are no sponsors, and is here. It

@@ -147,7 +147,7 @@ func (v *largeValue) begin(d Data, stat Stat, watch *watch) {
 			v.missing[name] = true
 		}
 		if v.letter != nil {
-			added, removed := v.letter.before(touched)
+			added, removed := v.letter.states(touched)
 			for _, name := range removed {
 				v.missing[name] = true
 			}
@@ -170,6 +170,9 @@ func (v *largeValue) sendPage(items []string) error {
 			cmds.add(v, command{"UNLINK", v.target})
 		case v.letter != nil:
 			v.session.askWhetherThere(v.letter, &cmds)
+			if v.letter.Cleared {
+				cmds.add(v, command{"UNLINK", v.key}) // what was there before that
+			}
 		}
 	}
 	if v.merging() {

@@ -38,6 +38,7 @@ type link struct {
 	mu     sync.Mutex
 	client *remote.Client // nil until opts make sense
 	err    error          // why the remote cannot be reached; nil: it can
+	ended  error          // why it must not be spoken to any more; nil: it may
 	closed bool
 }
 
@@ -53,13 +54,22 @@ func newLink(opts remote.Options) *link {
 func (l *link) get() (*remote.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	switch {
+	case l.closed:
 		return nil, context.Canceled
-	}
-	if l.client == nil {
+	case l.ended != nil:
+		return nil, l.ended
+	case l.client == nil:
 		return nil, l.err
 	}
 	return l.client, nil
+}
+
+// end has the remote left alone from now on, as if it could not be reached.
+func (l *link) end(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err, l.ended = why, why
 }
 
 // down is why the remote could not be reached when it was last tried, or nil.
@@ -89,8 +99,11 @@ func (l *link) check(ctx context.Context) error {
 func (l *link) open() (*remote.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	switch {
+	case l.closed:
 		return nil, context.Canceled
+	case l.ended != nil:
+		return nil, l.ended
 	}
 	if l.client == nil {
 		// A file that opts name may come to be there later.
@@ -144,6 +157,8 @@ func (s *session) watchLink() {
 			}
 			pauses.Reset()
 			up, told = true, ""
+		case errors.Is(err, errSuperseded):
+			<-s.ctx.Done() // yield has told
 		default:
 			if up || err.Error() != told {
 				s.fail("the remote cannot be reached; trying again until it can", err)

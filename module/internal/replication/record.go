@@ -11,8 +11,9 @@ import (
 )
 
 // How far write-behind has come is noted on both sides: here, in a field of the journal,
-// which is no key's name, and then on the remote in a record, under a key. So it can be told who has an old state: the remote after a failover that has lost
-// something, or this server when it comes back from an old snapshot.
+// which is no key's name, and then on the remote in a record, under a key. So it can be
+// told who has an old state: the remote after a failover that has lost something, or this
+// server when it comes back from an old snapshot.
 const (
 	recordPrefix = keyspace.OwnPrefix + "dataset:"
 	notedHere    = keyspace.OwnPrefix + "noted"
@@ -49,14 +50,12 @@ func parseNoted(text string) (n noted, err error) {
 
 func (r record) String() string { return fmt.Sprintf("%s %d %d %d", r.id, r.epoch, r.low, r.high) }
 
-// parseRecord reads what String has made, and what earlier versions have noted, which
-// is an id alone.
+// parseRecord reads what String has made.
 func parseRecord(text string) (r record, err error) {
-	n, err := fmt.Sscan(text, &r.id, &r.epoch, &r.low, &r.high)
-	if n == 4 || n == 1 {
-		return r, nil
+	if _, err := fmt.Sscan(text, &r.id, &r.epoch, &r.low, &r.high); err != nil {
+		return record{}, fmt.Errorf("somebody else has written %.64q there: %w; delete the key, and what is here is merged into what is on the remote", text, err)
 	}
-	return record{}, fmt.Errorf("somebody else has written %.64q: %w", text, err)
+	return r, nil
 }
 
 func (s *session) readRecord(client *remote.Client) (record, error) {
@@ -89,112 +88,111 @@ func (s *session) writeRecord(client *remote.Client, r record) error {
 	return nil
 }
 
+// compareRecords reads what the remote knows of whose data set it has, and with whom
+// this data set has met.
+func (s *session) compareRecords() (client *remote.Client, there record, here string, err error) {
+	if client, err = s.link.get(); err != nil {
+		return nil, record{}, "", err
+	}
+	if there, err = s.readRecord(client); err != nil {
+		return nil, record{}, "", err
+	}
+	here, err = s.readMet()
+	return client, there, here, err
+}
+
 // greet looks at the remote's record before anything is sent. If that knows of changes
 // of which this data set knows nothing, the data set is an old one: what its marks
 // speak of is older than what the remote has, and so are the keys without marks.
 func (s *session) greet() error {
-	client, err := s.link.get()
+	client, r, here, err := s.compareRecords()
 	if err != nil {
 		return err
 	}
-	r, err := s.readRecord(client)
-	if err != nil {
-		return err
-	}
-	here, err := s.readMet()
-	if err != nil {
-		return err
-	}
-	s.epoch = max(r.epoch+1, uint64(time.Now().UnixMicro()))
+	s.epoch.Store(max(r.epoch+1, uint64(time.Now().UnixMicro())))
 	if r.id == "" || here != s.config.terms(r.id) {
 		return nil // they have not met
 	}
 	switch noted := s.changes.lastNoted(); {
 	case r.high < noted.confirmed:
-		s.count.fail(errRemoteOld)
-		s.log.Warn("what is here is copied to the remote again", "error", errRemoteOld)
-		s.afresh.Store(true)
+		s.meetAgain(errRemoteOld, true)
 	case r.high > noted.high:
 		s.old.Store(true)
 		stale := s.changes.dropStale(r.low, r.high)
 		s.log.Warn("this data set is older than what the remote has; it takes from there what is newer",
 			"number", noted.high, "remote", r.high, "stale_marks", stale)
 	}
-	r.epoch = s.epoch
+	r.epoch = s.epoch.Load()
 	return s.writeRecord(client, r) // whoever writes still has to stop
 }
 
 // keepRecord keeps the record up to date, and looks at what has become of it.
 func (s *session) keepRecord() {
-	var last record // that we have written
+	var last record
 	for pause(s.ctx, recordPause) == nil {
 		id := s.recordID.Load()
 		if id == nil || !s.link.up() || !s.changes.isRead() || !s.changes.isMet() {
 			continue
 		}
-		now := record{id: *id, epoch: s.epoch}
+		now := record{id: *id, epoch: s.epoch.Load()}
 		now.low, now.high = s.changes.progress()
 		if now == last {
 			continue
 		}
-		done, err := s.noteProgress(now, last)
-		switch {
-		case err != nil:
+		if err := s.noteProgress(now); err != nil {
 			s.fail("how far write-behind has come could not be noted; trying again", err)
-		case done:
-			last = now
-		default:
-			last = record{}
+			continue
 		}
+		last = now
 	}
 }
 
 // noteProgress notes now, here and then on the remote, unless the remote's record is
-// not what was noted before, last.
-func (s *session) noteProgress(now, last record) (done bool, err error) {
+// not what it was.
+func (s *session) noteProgress(now record) error {
 	client, err := s.link.get()
 	if err != nil {
-		return false, err
+		return err
 	}
-	here := noted{high: now.high, confirmed: last.high}
+	here := s.changes.lastNoted()
+	here.high = now.high
 	err = s.local.Do(func(d Data) { s.mustWrite(d, "HSET", notedHere, here.String()) })
 	if err == nil {
 		// When the server takes another turn, the AOF has it.
 		err = s.local.Do(func(Data) {})
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	s.changes.setNoted(here)
 	there, err := s.readRecord(client)
 	switch {
 	case err != nil:
-		return false, err
+		return err
 	case there.epoch > now.epoch:
 		s.yield(there)
-		return false, nil
+		return nil
 	case there.id != now.id && there.id != "":
 		s.meetAgain(errRemoteOther, false)
-		return false, nil
-	case there.id == "", there.high < last.high:
+		return nil
+	case there.id == "", there.high < here.confirmed:
 		s.meetAgain(errRemoteOld, true)
-		return false, nil
+		return nil
 	}
 	if err := s.writeRecord(client, now); err != nil {
-		return false, err
+		return err
 	}
 	here.confirmed = now.high
 	s.changes.setNoted(here)
-	return true, nil
+	return nil
 }
 
-// yield stops sending: a newer master writes to the remote.
+// yield leaves the remote alone from now on: a newer master writes to it.
 func (s *session) yield(to record) {
-	if s.maySend.Swap(false) {
-		s.fail("changes are not sent any more", fmt.Errorf(
-			"another server with this data set has begun to write to the remote at %s; if this is the one that should, restart it",
-			time.UnixMicro(int64(to.epoch)).UTC().Format(time.DateTime)))
-	}
+	err := fmt.Errorf("%w since %s; if this is the one that should, restart it",
+		errSuperseded, time.UnixMicro(int64(to.epoch)).UTC().Format(time.DateTime))
+	s.link.end(err)
+	s.fail("nothing is sent to the remote any more", err)
 }
 
 // takeBack removes those of keys from this server, whose data set is an old one, that
@@ -278,7 +276,7 @@ func (s *session) takeAllBack() error {
 	keys = slices.DeleteFunc(keys, func(p planned) bool {
 		return p.owner != "" && (unsent.Base != journal.Keep || unsent.Elements[p.owner].Present)
 	})
-	here, err := s.suspects(keys)
+	here, err := s.keysHere(keys)
 	if err != nil {
 		return err
 	}

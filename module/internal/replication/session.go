@@ -47,10 +47,10 @@ type session struct {
 	emptied     emptying               // the main thread's own
 	met         atomic.Pointer[string] // what this data set has noted of the remote; nil: nothing yet
 
-	// See record.go. epoch is set before maySend is.
-	epoch     uint64
+	// See record.go.
+	epoch     atomic.Uint64          // of the session; set before maySend is
 	recordID  atomic.Pointer[string] // of this data set; nil: they have not met yet
-	maySend   atomic.Bool            // the remote's record has been seen, and nobody newer writes
+	maySend   atomic.Bool            // the remote's record has been seen
 	old       atomic.Bool            // the remote has what is newer
 	afresh    atomic.Bool            // the remote has lost something: all here takes the place of what is there
 	estranged chan struct{}          // holds one token when they have to meet again

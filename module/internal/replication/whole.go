@@ -76,7 +76,7 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 			if was == nil {
 				was = kindOf(l.Kind)
 			}
-			added, removed := l.before(gone)
+			added, removed := l.states(gone)
 			l.whole = &wholeValue{kind: was, stub: true, items: added, gone: append(gone, removed...)}
 			ready = append(ready, l)
 		case stat.Type == typeNone:
@@ -100,7 +100,7 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 			}
 			l.whole = &wholeValue{kind: k, items: items, expireAt: expireAt(stat), stub: stub}
 			if stub && k.merges() {
-				added, removed := l.before(gone)
+				added, removed := l.states(gone)
 				l.whole.gone = without(append(gone, removed...), k.names(items))
 				l.whole.items = append(items, added...)
 			}
@@ -109,27 +109,6 @@ func (s *session) readWhole(letters []*letter) (ready, large []*letter, err erro
 		return nil
 	})
 	return ready, large, err
-}
-
-// before are the elements of a stub that were added and removed before its key went
-// away, as far as they have not been touched since.
-func (l *letter) before(touched []string) (added, removed []string) {
-	is := make(map[string]bool, len(touched))
-	for _, name := range touched {
-		is[name] = true
-	}
-	for name, element := range l.Elements {
-		switch {
-		case is[name]:
-		case !element.Present:
-			removed = append(removed, name)
-		case l.Kind == journal.Hash:
-			added = append(added, name, element.Value)
-		default:
-			added = append(added, name)
-		}
-	}
-	return added, removed
 }
 
 // missing is told of a value that was to be sent and is not here.

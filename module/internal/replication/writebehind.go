@@ -212,6 +212,28 @@ type letter struct {
 	refused error
 }
 
+// states are the elements of l that are present, as items, and the names of those that
+// are not. Those of touched, which a stub knows better, are left out: the others were
+// written before its key went away.
+func (l *letter) states(touched []string) (added, removed []string) {
+	is := make(map[string]bool, len(touched))
+	for _, name := range touched {
+		is[name] = true
+	}
+	for name, element := range l.Elements {
+		switch {
+		case is[name]:
+		case !element.Present:
+			removed = append(removed, name)
+		case l.Kind == journal.Hash:
+			added = append(added, name, element.Value)
+		default:
+			added = append(added, name)
+		}
+	}
+	return added, removed
+}
+
 func (l *letter) refuse(operation string, err error) {
 	if l.refused == nil {
 		l.refused = keyError(operation, l.key, err)
@@ -288,23 +310,22 @@ func (s *session) welcome(l *letter) error {
 	})
 	for len(members) > 0 {
 		_, err := s.copyBy(SyncRequest{Owners: slices.Collect(maps.Keys(members))}, false)
+		if err == nil {
+			break
+		}
 		var strangers *notSponsorsError
-		switch {
-		case errors.As(err, &strangers):
-			for _, id := range strangers.owners {
-				if s.sponsors.has(id) {
-					return errSponsorsUnknown // the set is away
-				}
-				delete(members, id) // they have left again
-			}
-			continue
-		case err != nil:
+		if !errors.As(err, &strangers) {
 			return err
 		}
-		for _, m := range members {
-			m.copied.Store(true)
+		for _, id := range strangers.owners {
+			if s.sponsors.has(id) {
+				return errSponsorsUnknown // the set is away
+			}
+			delete(members, id) // they have left again
 		}
-		return nil
+	}
+	for _, m := range members {
+		m.copied.Store(true)
 	}
 	return nil
 }
@@ -339,17 +360,7 @@ func (s *session) write(l *letter, first *commands) (build, finish []command) {
 		whole, finish := l.whole.commands(l.key, s.stager(byChange))
 		return append(build, whole...), finish
 	}
-	var add, remove []string
-	for name, element := range l.Elements {
-		switch {
-		case !element.Present:
-			remove = append(remove, name)
-		case l.Kind == journal.Hash:
-			add = append(add, name, element.Value)
-		default:
-			add = append(add, name)
-		}
-	}
+	add, remove := l.states(nil)
 	if k := kindOf(l.Kind); k != nil {
 		build = append(build, k.adds(l.key, add)...)
 		build = append(build, k.removes(l.key, remove)...)
