@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -147,6 +148,13 @@ func onRemote(args ...any) func(*saboteur) {
 // bothForget removes a key on both servers.
 func bothForget(key blank) func(*saboteur) {
 	return func(s *saboteur) {
+		// What is still being fetched would come back.
+		redistest.Eventually(s.t, defaultPatience, func() error {
+			if n, err := s.w.localDB.Exists(s.t.Context(), key(s.story)).Result(); n == 0 {
+				return fmt.Errorf("the key is not here (%w)", err)
+			}
+			return nil
+		})
 		s.command(s.w.remoteDB, []any{"DEL", key})
 		s.command(s.w.localDB, []any{"DEL", key})
 	}

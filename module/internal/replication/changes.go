@@ -75,8 +75,8 @@ type change struct {
 
 	size int64 // about how many bytes its elements take
 
-	// disowned says that the key was somebody's who is no sponsor after this: it is
-	// not to be sent again.
+	// disowned says that the key has changed since, while its owner was no sponsor: this
+	// is not to be sent again.
 	disowned bool
 
 	// repair asks for the whole value, if the local server has it: the remote
@@ -306,10 +306,22 @@ func (c *changes) land(flights ...flight) {
 			c.landed++
 			c.high = max(c.high, f.Seq)
 			k.torn = 0
+			if f.disowned && k.stub == nil {
+				c.repair(k)
+			}
 			c.finish(k, f.change)
 		}
 	}
 	c.tellWaiters()
+}
+
+// repair has the value of k, if it is here, take the place of what the remote has: that
+// is older. If the owner is no sponsor by then, it does not travel. The caller holds
+// c.mu.
+func (c *changes) repair(k *keyChanges) {
+	c.number = max(c.number+1, uint64(time.Now().UnixMicro()))
+	c.put(k, journal.Mark{Seq: c.number, Base: journal.Whole})
+	k.next.repair = true
 }
 
 // drop is told that a whole value cannot be sent, because it is not here; unless
@@ -448,12 +460,13 @@ func (c *changes) flies(key string) bool {
 	return k != nil && k.flying != nil
 }
 
-// fliesWhole reports whether ch, a whole value, is flying to key still.
-func (c *changes) fliesWhole(key string, ch *change) bool {
+// fliesOpaque reports whether ch is flying to key still, and does not tell what the
+// remote will have then: it is a whole value, or one that will be repaired.
+func (c *changes) fliesOpaque(key string, ch *change) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.keys[key]
-	return k != nil && ch != nil && k.flying == ch && ch.Base == journal.Whole
+	return k != nil && ch != nil && k.flying == ch && (ch.Base == journal.Whole || ch.disowned)
 }
 
 func (c *changes) release(key string) {

@@ -209,12 +209,12 @@ func (s *session) releaseAll(keys []string) {
 }
 
 // landed waits until whole values that fly have landed, because nobody knows any
-// more what they are, and leaves out those that have not in time: the next read asks
+// more what they are, and what will be repaired, and leaves out those that have not in time: the next read asks
 // for them again.
 func (s *session) landed(fetches []fetch) []fetch {
 	deadline := time.Now().Add(patienceAtStart)
 	return slices.DeleteFunc(fetches, func(f fetch) bool {
-		for s.changes.fliesWhole(f.key, f.flying) {
+		for s.changes.fliesOpaque(f.key, f.flying) {
 			if time.Now().After(deadline) || pause(s.ctx, landingPause) != nil {
 				return true
 			}
