@@ -151,3 +151,57 @@ func TestNothingStaleForWhoComesBack(t *testing.T) {
 		})
 	}
 }
+
+// TestR6_WrittenAsAWholeBeforeItIsCopied: what a transaction, or SPOP, writes to somebody's
+// key as soon as they are a sponsor is no reason to remove what the remote has of it from
+// an earlier time; what it removes goes.
+func TestR6_WrittenAsAWholeBeforeItIsCopied(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		const key = "user:9:mnodes"
+		for name, test := range map[string]struct {
+			commands [][]any
+			want     []string
+		}{
+			"transaction": {
+				[][]any{cmd("SADD", sponsorsKey, "9"), cmd("MULTI"), cmd("SADD", key, "c"), cmd("SREM", key, "a"), cmd("EXEC")},
+				[]string{"b", "c", "old"},
+			},
+			"in one transaction": {
+				[][]any{cmd("MULTI"), cmd("SADD", sponsorsKey, "9"), cmd("SADD", key, "c"), cmd("SREM", key, "a"), cmd("EXEC")},
+				[]string{"b", "c", "old"},
+			},
+			"SPOP of all": {
+				[][]any{cmd("SADD", sponsorsKey, "9"), cmd("SPOP", key, 10), cmd("SADD", key, "c")},
+				[]string{"c", "old"},
+			},
+			"added and popped": {
+				[][]any{cmd("SADD", sponsorsKey, "9"), cmd("SADD", key, "c"), cmd("SPOP", key, 10)},
+				[]string{"old"},
+			},
+			"overwritten": {
+				[][]any{cmd("SADD", sponsorsKey, "9"), cmd("SUNIONSTORE", key, key)},
+				[]string{"a", "b"},
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				p := following(t, flavor)
+				must(t, p.l, cmd("SADD", key, "a", "b"))
+				must(t, p.r, cmd("SADD", key, "a", "b", "old"))
+				_, err := p.l.Pipelined(t.Context(), func(c redis.Pipeliner) error {
+					for _, args := range test.commands {
+						c.Do(t.Context(), args...)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.safe(t)
+				eventuallyMembers(t, p.r, key, test.want...)
+				if len(test.want) > 1 { // else it is not here, and not missed yet
+					eventuallyMembers(t, p.l, key, test.want...)
+				}
+			})
+		}
+	})
+}

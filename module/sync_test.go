@@ -428,6 +428,44 @@ func TestSyncOfTemplates(t *testing.T) {
 		"news", "site:a", "site:b", "badge:8")
 }
 
+// TestR1_SyncTriesAgainAfterLeaving: what SYNC has read already, and could not send, is
+// not sent when its owner has left meanwhile.
+func TestR1_SyncTriesAgainAfterLeaving(t *testing.T) {
+	remote := redistest.Remote(t, redistest.Config{})
+	proxy := redistest.NewProxy(t, remote.Addr())
+	p := newLocal(t, remote, redistest.Config{Conf: append(remoteConf(remote, proxy.Host(), proxy.Port()), `sponsor.keys "user:<id>:x:*"`)})
+	p.waitFor(t, "connected")
+	must(t, p.l, cmd("SADD", sponsorsKey, "7", "9"))
+	pipelined(t, p.l, func(yield func(...any)) {
+		for i := range 1000 {
+			yield("SADD", fmt.Sprintf("user:9:x:%d", i), "secret")
+		}
+	})
+	p.waitForSponsors(t, 2)
+	proxy.Latency(100 * time.Millisecond)
+	done := make(chan map[string]any)
+	go func() { done <- p.sync(t) }()
+	redistest.Eventually(t, soon, func() error {
+		if n := statusInt(t, p.l, "sync_total"); n < 1000 {
+			return fmt.Errorf("SYNC has found %d keys", n)
+		}
+		return nil
+	})
+	proxy.Refuse()
+	proxy.CloseAll()
+	before := p.r.DBSize(t.Context()).Val()
+	must(t, p.l, cmd("SREM", sponsorsKey, "9"))
+	p.waitForSponsors(t, 1)
+	proxy.Latency(0)
+	if err := proxy.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	result := <-done
+	if after := p.r.DBSize(t.Context()).Val(); after > before+1 { // the set of sponsors
+		t.Errorf("the remote has %d keys, and had %d when their owner left (%v)", after, before, result)
+	}
+}
+
 // TestR1_SyncAfterLeaving: a SYNC under way copies no more keys of who has left.
 func TestR1_SyncAfterLeaving(t *testing.T) {
 	const keys = 100_000

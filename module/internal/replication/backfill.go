@@ -14,6 +14,7 @@ type copying struct {
 
 	elements, bytes int64
 	refused         error // why it is not, or not wholly, on the remote
+	left            bool  // its owner is no sponsor any more: nothing more of it is sent
 }
 
 func (c *copying) refuse(operation string, err error) {

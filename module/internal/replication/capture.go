@@ -131,15 +131,20 @@ func (s *session) touchAll(d Data, key string, stat Stat) {
 	if k == nil || !k.merges() || stat.Length > partElements || !s.changes.isStub(key) {
 		return
 	}
+	s.changes.touch(key, k.mark, namesOf(d, key, k))
+}
+
+// namesOf are the names of all elements of a small value, or none if it cannot be read.
+func namesOf(d Data, key string, k *kind) []string {
 	reply, err := k.readAll(d, key)
 	if err != nil {
-		return
+		return nil
 	}
 	items, err := k.unpack(reply)
 	if err != nil {
-		return
+		return nil
 	}
-	s.changes.touch(key, k.mark, k.names(items))
+	return k.names(items)
 }
 
 // mayTravel reports whether key is replicated, or may turn out to be, because

@@ -14,11 +14,12 @@ import (
 // time; then it has landed, or is next again, or is a dead letter. It may be used
 // concurrently, and outlives sessions: what one has not sent, the next one sends.
 type changes struct {
-	mu    sync.Mutex
-	keys  map[string]*keyChanges
-	order *list.List    // of *change: all on their way, by the number of their first write
-	queue []*keyChanges // that may fly
-	wake  chan struct{} // holds one token while the queue is not empty
+	mu     sync.Mutex
+	keys   map[string]*keyChanges
+	order  *list.List    // of *change: all on their way, by the number of their first write
+	queue  []*keyChanges // that may fly
+	parked []*keyChanges // that wait for unpark, and perhaps others
+	wake   chan struct{} // holds one token while the queue is not empty
 
 	number  uint64 // the last that was given to a write
 	flights uint64 // the last that was given to a flight
@@ -34,11 +35,11 @@ type changes struct {
 	sweep  chan struct{}
 
 	stubs   map[string]*stub
+	dead    map[string]*keyChanges // that are dead letters
 	waiters []*waiter
 
 	met     bool  // what was here before has been copied
 	pending int   // how many keys have changes on their way
-	dead    int   // how many keys are dead letters
 	landed  int64 // how many changes have landed
 	lost    int64 // how many could not be saved
 }
@@ -100,7 +101,8 @@ func (c *changes) clear() {
 	c.keys = make(map[string]*keyChanges)
 	c.order = list.New()
 	c.stubs = make(map[string]*stub)
-	c.queue, c.clean, c.bytes, c.dead, c.pending = nil, nil, 0, 0, 0
+	c.dead = make(map[string]*keyChanges)
+	c.queue, c.parked, c.clean, c.bytes, c.pending = nil, nil, nil, 0, 0
 	c.noted, c.high = noted{}, 0
 	c.unread = true
 	for _, w := range c.waiters {
@@ -144,7 +146,7 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 		k.stub.touch(m.Elements)
 		if m.Base == journal.Whole {
 			k.touchRemoved()
-			m.Elements = k.stub.elements() // they must outlive a crash
+			m.Elements = k.stub.journaled() // they must outlive a crash
 			m.Kind = max(k.stub.kind, journal.Set)
 		}
 	}
@@ -162,9 +164,10 @@ func (c *changes) add(key string, m journal.Mark, old func() string) string {
 // as the remote does not know. The caller holds c.mu.
 func (k *keyChanges) touchRemoved() {
 	for _, ch := range k.stack() {
-		if ch.Base == journal.Whole {
+		if ch.Base == journal.Whole || ch == k.stub.heard {
 			continue // what its elements are says the stub
 		}
+		k.stub.heard = ch
 		for name, element := range ch.Elements {
 			if !element.Present {
 				k.stub.touch(map[string]journal.Element{name: element})
@@ -178,8 +181,7 @@ func (c *changes) put(k *keyChanges, m journal.Mark) {
 	if k.next == nil {
 		k.next = &change{first: m.Seq, since: time.Now()}
 		if k.dead != nil {
-			k.next, k.dead = k.dead.change, nil
-			c.dead--
+			k.next = c.revive(k)
 		}
 		c.place(k.next)
 	}
@@ -386,19 +388,22 @@ func (c *changes) park(f flight) {
 	defer c.mu.Unlock()
 	if k := c.ended(f); k != nil {
 		c.restack(k, f.change)
-		k.parked = k.next != nil
+		if k.parked = k.next != nil; k.parked {
+			c.parked = append(c.parked, k)
+		}
 	}
 }
 
 func (c *changes) unpark() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, k := range c.keys {
-		if k.parked {
+	for _, k := range c.parked {
+		if c.keys[k.key] == k && k.parked {
 			k.parked = false
 			c.enqueue(k)
 		}
 	}
+	c.parked = nil
 }
 
 // disown is told that key, which is somebody's who is no sponsor, has changed.
@@ -409,12 +414,12 @@ func (c *changes) disown(key string) {
 	if k == nil {
 		return
 	}
+	c.undoubt(k)
 	if k.flying != nil {
 		k.flying.disowned = true
 	}
 	if k.dead != nil && !k.dead.change.Erase {
-		k.dead = nil
-		c.dead--
+		c.revive(k)
 		c.cleaned(k)
 	}
 	if next := k.next; next != nil && !next.Erase {

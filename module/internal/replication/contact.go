@@ -178,9 +178,21 @@ func (s *session) suspectWhatIsThere(keys []planned) error {
 	if err != nil {
 		return err
 	}
+	doubts := make(map[string]*stub)
+	for _, key := range here {
+		if st := s.changes.unasked(key); st != nil {
+			doubts[key] = st
+		}
+	}
 	there, err := s.exist(client, here)
 	if err != nil {
 		return err
+	}
+	for _, key := range there {
+		delete(doubts, key)
+	}
+	for key, st := range doubts {
+		s.alone(key, st)
 	}
 	for batch := range slices.Chunk(there, fetchBatch) {
 		if err := s.suspectSome(client, batch); err != nil {
@@ -206,7 +218,11 @@ func (s *session) suspectSome(client *remote.Client, keys []string) error {
 			continue // gone meanwhile
 		}
 		all, err := s.hasAllOf(v, fetches[i])
-		if err == nil && !all {
+		switch {
+		case err != nil:
+		case all:
+			s.alone(v.key, fetches[i].stub)
+		default:
 			err = s.suspect(v.key)
 		}
 		if err != nil {

@@ -32,12 +32,20 @@ func (c *changes) die(f flight, reason error) {
 		return
 	}
 	c.leave(f.change)
-	c.dead++
 	c.count(k)
+	c.dead[k.key] = k
 	k.dead = &DeadLetter{
 		Key: f.key, Reason: reason.Error(), When: time.Now(), change: f.change, disputed: errors.Is(reason, errDisputed),
 	}
 	c.tellWaiters()
+}
+
+// revive makes k no dead letter any more, and returns what was one. The caller holds c.mu.
+func (c *changes) revive(k *keyChanges) *change {
+	ch := k.dead.change
+	k.dead = nil
+	delete(c.dead, k.key)
+	return ch
 }
 
 // deadLetters are what the remote has refused, the latest first.
@@ -45,10 +53,8 @@ func (c *changes) deadLetters() []DeadLetter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var letters []DeadLetter
-	for _, k := range c.keys {
-		if k.dead != nil {
-			letters = append(letters, *k.dead)
-		}
+	for _, k := range c.dead {
+		letters = append(letters, *k.dead)
 	}
 	slices.SortFunc(letters, func(a, b DeadLetter) int { return b.When.Compare(a.When) })
 	return letters
@@ -60,8 +66,8 @@ func (c *changes) retry(keys []string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
-	for _, k := range c.keys {
-		if k.dead == nil || len(keys) > 0 && !slices.Contains(keys, k.key) {
+	for _, k := range c.dead {
+		if len(keys) > 0 && !slices.Contains(keys, k.key) {
 			continue
 		}
 		n++
@@ -70,8 +76,7 @@ func (c *changes) retry(keys []string) int {
 			c.grow(k.dead.change, k.dead.change.MakeWhole())
 		}
 		c.number++
-		k.next, k.dead = k.dead.change, nil
-		c.dead--
+		k.next = c.revive(k)
 		k.next.first, k.next.since = c.number, time.Now() // they have left the numbering
 		k.next.repair = k.next.Base == journal.Keep
 		c.place(k.next)

@@ -151,6 +151,7 @@ func (s *session) dropSome(client *remote.Client, keys []string, count bool) (n 
 		return len(drop), err
 	}
 	if err := client.Exec(s.ctx, drop...); err != nil {
+		rest(sendRest) // what was sent may be on its way still, and the keys may change again
 		return 0, err
 	}
 	for _, cmd := range drop {

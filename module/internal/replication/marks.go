@@ -61,12 +61,8 @@ func (c *changes) progress() (low, high uint64) {
 	if oldest, ok := c.oldest(); ok {
 		low = oldest.first - 1
 	}
-	if c.dead > 0 {
-		for _, k := range c.keys {
-			if k.dead != nil {
-				low = min(low, k.dead.change.first-1)
-			}
-		}
+	for _, k := range c.dead {
+		low = min(low, k.dead.change.first-1)
 	}
 	high = max(c.noted.high, c.high)
 	return min(low, high), high

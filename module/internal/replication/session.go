@@ -191,8 +191,46 @@ func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string
 	s.paging.keyEvent(seen.What, ev.Key)
 	mark = s.capture(seen, d)
 	ev.Elements = seen.Elements
+	if s.config.WriteBehind && s.config.Remote.Host != "" {
+		s.doubtNew(ev, d)
+	}
 	s.sponsors.keyEvent(ev)
 	return mark
+}
+
+// How much is noted of what new sponsors have here, while the data set is ours.
+const (
+	doubtedPeople   = 64
+	doubtedElements = partElements
+)
+
+// doubtNew notes that the remote may have more than what somebody whom ev makes a
+// sponsor has here, from an earlier time: until that is known, the value as a whole is no
+// reason to remove anything there but what is here now.
+func (s *session) doubtNew(ev Event, d Data) {
+	people, room := 0, doubtedElements
+	for id, element := range ev.Elements {
+		if !element.Present || s.sponsors.has(id) {
+			continue
+		}
+		if people++; people > doubtedPeople {
+			return
+		}
+		keys, _ := ownedBy(id, s.config.Templates)
+		for _, key := range keys {
+			stat := d.Stat(key)
+			k := kinds[stat.Type]
+			if k == nil || !k.merges() {
+				continue
+			}
+			var names []string
+			if stat.Length <= room {
+				names = namesOf(d, key, k)
+				room -= len(names)
+			}
+			s.changes.doubt(key, k.mark, names, func() string { return readMark(d, key) })
+		}
+	}
 }
 
 // whoChanged tells who has come and who has gone since the sponsors were known last;

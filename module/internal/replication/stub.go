@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
@@ -13,6 +15,7 @@ type stub struct {
 	// of no others, the local server knows the truth.
 	touched map[string]struct{}
 	kind    journal.Kind // whose elements they are
+	heard   *change      // whose removals are in touched: it need not be looked through again
 	asked   bool         // the remote was asked whether it has the key
 	emptied bool         // nothing of the key is here any more, by a command
 
@@ -62,6 +65,33 @@ func (c *changes) created(key string, complete bool, old func() string) {
 	}
 	c.setStub(k, newStub())
 	k.stub.asked = sent // the remote will have the key, whatever it says now
+}
+
+// doubt makes key, of which nothing is on its way, a stub with these elements: whose it
+// is has just become a sponsor, and the remote may have more from an earlier time.
+func (c *changes) doubt(key string, of journal.Kind, names []string, old func() string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.at(key)
+	if !k.read {
+		c.take(k, old())
+	}
+	if !k.idle() {
+		return
+	}
+	if k.stub == nil {
+		c.setStub(k, newStub())
+	}
+	k.stub.kind = of
+	k.stub.touchNames(names)
+}
+
+// undoubt ends that, if the remote was not asked yet. The caller holds c.mu.
+func (c *changes) undoubt(k *keyChanges) {
+	if k.stub != nil && !k.stub.asked {
+		c.setStub(k, nil)
+		c.cleaned(k)
+	}
 }
 
 // suspect makes key a stub: the remote may have more of it. But if all of it is on
@@ -153,18 +183,27 @@ func (s *stub) elements() map[string]journal.Element {
 	return m
 }
 
+// journaled are the touched ones that a mark has room for.
+func (s *stub) journaled() map[string]journal.Element {
+	if len(s.touched) > journal.MaxElements {
+		return nil
+	}
+	return s.elements()
+}
+
 // note is the mark of a stub of which nothing is on its way.
 func (s *stub) note(number uint64) string {
-	m := journal.Mark{Seq: number, Partial: true, Noted: true, Kind: max(s.kind, journal.Set)}
-	if len(s.touched) <= journal.MaxElements { // else there is no room for them
-		m.Elements = s.elements()
-	}
+	m := journal.Mark{Seq: number, Partial: true, Noted: true, Kind: max(s.kind, journal.Set), Elements: s.journaled()}
 	return m.Encode()
 }
 
 // touch notes elements that were written or removed here.
 func (s *stub) touch(elements map[string]journal.Element) {
-	for name := range elements {
+	s.touchNames(slices.Collect(maps.Keys(elements)))
+}
+
+func (s *stub) touchNames(names []string) {
+	for _, name := range names {
 		if len(s.touched) < maxTouched {
 			s.touched[name] = struct{}{}
 		}
@@ -191,11 +230,7 @@ func (c *changes) touch(key string, of journal.Kind, names []string) {
 	defer c.mu.Unlock()
 	if k := c.keys[key]; k != nil && k.stub != nil {
 		k.stub.kind = of
-		for _, name := range names {
-			if len(k.stub.touched) < maxTouched {
-				k.stub.touched[name] = struct{}{}
-			}
-		}
+		k.stub.touchNames(names)
 	}
 }
 

@@ -108,7 +108,7 @@ type backlog struct {
 func (c *changes) backlog() backlog {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := backlog{keys: c.pending, deadLetters: c.dead, bytes: c.bytes, landed: c.landed, lost: c.lost}
+	b := backlog{keys: c.pending, deadLetters: len(c.dead), bytes: c.bytes, landed: c.landed, lost: c.lost}
 	if oldest, ok := c.oldest(); ok {
 		b.lag = time.Since(oldest.since)
 	}

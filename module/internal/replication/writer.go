@@ -155,9 +155,15 @@ func (w *writer) deliver(b batch) error {
 // elements the remote has taken, and stages take their places. What the remote
 // refuses is a fault of that key alone.
 func (w *writer) attempt(b batch) error {
+	if err := w.leaveOut(b); err != nil {
+		return err
+	}
 	var adds, last commands
 	for i := range b.chunks {
 		c := &b.chunks[i]
+		if c.of.left {
+			continue
+		}
 		build, finish := c.commands(w.run.stager())
 		adds.add(c.of, build...)
 		c.finish = finish
@@ -172,6 +178,27 @@ func (w *writer) attempt(b batch) error {
 		}
 	}
 	return last.exec(w.ctx, w.client)
+}
+
+// leaveOut notes which keys of b do not travel any more: after they were read, their
+// owners have stopped sponsoring.
+func (w *writer) leaveOut(b batch) error {
+	var doubtful []*copying
+	for i := range b.chunks {
+		if of := b.chunks[i].of; !w.session.travels(of.key) {
+			doubtful = append(doubtful, of)
+		}
+	}
+	if len(doubtful) == 0 {
+		return nil
+	}
+	return eachInSlices(w.ctx, w.session.local, doubtful, func(d Data, of *copying) error {
+		if !w.session.travelsNow(d, of.key) {
+			of.left = true
+			of.refuse("copy", errLeft)
+		}
+		return nil
+	})
 }
 
 // commands are what brings c to the remote, and what comes after its key's other
