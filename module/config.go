@@ -70,7 +70,7 @@ func (s *settings) list() []setting {
 func readSettings(getenv func(string) (string, bool), args []string) (settings, error) {
 	s := settings{
 		keys: keyspace.DefaultTemplates, port: 6379,
-		readThrough: string(replication.ReadAsync), readTimeout: 500, absentTTL: 5000,
+		readThrough: string(replication.ReadBlock), readTimeout: 500, absentTTL: 5000,
 		onLapse: string(replication.LapseKeep), bufferLimit: 64, writeBehind: true,
 	}
 	var errs []error
@@ -182,6 +182,7 @@ func (s *settings) config() (replication.Config, error) {
 		WriteBehind: s.writeBehind,
 		Tuning: replication.Tuning{
 			ReadThrough: replication.ReadThrough(s.readThrough),
+			ReadTimeout: time.Duration(s.readTimeout) * time.Millisecond,
 			AbsentTTL:   time.Duration(s.absentTTL) * time.Millisecond,
 			OnLapse:     replication.OnLapse(s.onLapse),
 			BufferLimit: s.bufferLimit << 20,
@@ -239,12 +240,10 @@ func checkFiltered(s string) error {
 
 func checkReadThrough(s string) error {
 	switch s {
-	case "block":
-		return errors.New("block is not in this version: use async, which answers a missed read at once and brings the key back for the next, or off")
-	case "async", "off":
+	case "block", "async", "off":
 		return nil
 	}
-	return fmt.Errorf("%q is none of async, off", s)
+	return fmt.Errorf("%q is none of block, async, off", s)
 }
 
 func checkOnLapse(s string) error {

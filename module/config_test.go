@@ -59,7 +59,7 @@ var settingCases = []struct {
 	{"remote-server-name", "REDISENT_SNI", "", "one.example", "other.example", "", ""},
 	{"remote-cluster", "REDISENT_CLUSTER", "no", "yes", "no", "2", "neither yes nor no"},
 	{"write-behind", "SPONSOR_WRITE_BEHIND", "yes", "no", "yes", "2", "neither yes nor no"},
-	{"read-through", "SPONSOR_READ_THROUGH", "async", "off", "async", "block", "use async"},
+	{"read-through", "SPONSOR_READ_THROUGH", "block", "off", "async", "sometimes", "none of block, async, off"},
 	{"read-timeout-ms", "", "500", "1", "3600000", "0", "from 1 to 3600000"},
 	{"absent-ttl-ms", "", "5000", "0", "3600000", "-1", "from 0 to 3600000"},
 	{"on-lapse", "", "keep", "purge", "keep", "delete", "neither keep nor purge"},
@@ -198,7 +198,7 @@ func TestReadSettingsToConfig(t *testing.T) {
 	s, err := readSettings(environment(map[string]string{"REDISENT_PWD": "secret"}), []string{
 		"org", "acme", "keys", "a:<id> b:<id>:*", "keys-unfiltered", "graph", "remote-host", "r.example", "remote-port", "7",
 		"remote-username", "u", "remote-password-file", "p", "remote-tls", "yes", "remote-cacert", "c", "remote-server-name", "n",
-		"remote-cluster", "yes", "read-through", "off", "absent-ttl-ms", "70", "buffer-limit-mb", "3",
+		"remote-cluster", "yes", "read-through", "off", "read-timeout-ms", "30", "absent-ttl-ms", "70", "buffer-limit-mb", "3",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestReadSettingsToConfig(t *testing.T) {
 	}
 	got := fmt.Sprintf("%s %s %s %+v %+v", c.Org, c.Templates, c.Unfiltered, c.Remote, c.Tuning)
 	want := "acme a:<id> b:<id>:* graph {Host:r.example Port:7 Username:u PasswordFile:p Password:secret TLS:true CACert:c " +
-		"ServerName:n Cluster:true} {ReadThrough:off AbsentTTL:70ms OnLapse:keep BufferLimit:3145728}"
+		"ServerName:n Cluster:true} {ReadThrough:off ReadTimeout:30ms AbsentTTL:70ms OnLapse:keep BufferLimit:3145728}"
 	if got != want {
 		t.Errorf("config = %s\nwant     %s", got, want)
 	}

@@ -61,8 +61,10 @@ func TestForget(t *testing.T) {
 // TestForgetCancels: dead letters and what is on its way go with the rest.
 func TestForgetCancels(t *testing.T) {
 	p := following(t, redistest.Flavor{})
-	must(t, p.r, cmd("SET", "user:7:mnodes", "no set"))
 	must(t, p.l, cmd("SADD", "user:7:mnodes", "a"))
+	p.safe(t)
+	must(t, p.r, cmd("SET", "user:7:mnodes", "no set"))
+	must(t, p.l, cmd("SADD", "user:7:mnodes", "b"))
 	redistest.Eventually(t, soon, func() error {
 		if n := statusInt(t, p.l, "dead_letters"); n != 1 {
 			return fmt.Errorf("dead_letters = %d, want 1", n)

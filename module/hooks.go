@@ -26,10 +26,10 @@ func (m *sponsor) keyEvent(ctx redismodule.Context, event redismodule.KeyEvent) 
 	}
 	m.lastEvent = event
 	if ev.What == replication.Written {
-		ev.Kind, ev.Elements = elementsOf(data{ctx}, event)
+		ev.Kind, ev.Elements = elementsOf(newData(ctx), event)
 		ev.Early, ev.Shrinking = shrinking[event.Event]
 	}
-	if mark := m.engine.KeyEvent(ev, data{ctx}); mark != "" {
+	if mark := m.engine.KeyEvent(ev, newData(ctx)); mark != "" {
 		m.marks[event.Key] = mark
 	}
 	return ev.Elements != nil || ev.What == replication.ExpirySet
@@ -60,6 +60,9 @@ func (m *sponsor) unitEnd(ctx redismodule.Context) {
 }
 
 func (m *sponsor) writeMarksNow(ctx redismodule.Context) {
+	if len(m.marks) == 0 {
+		return // they were written by a command that has passed through us
+	}
 	args := make([]string, 0, 1+2*len(m.marks))
 	args = append(args, replication.JournalKey)
 	for key, mark := range m.marks {

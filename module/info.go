@@ -22,6 +22,11 @@ func numberField(name string, value int64) field { return field{name: name, numb
 // replyFields answers with a map.
 func replyFields(ctx redismodule.Context, fields []field) {
 	ctx.ReplyMap(len(fields))
+	replyPairs(ctx, fields)
+}
+
+// replyPairs answers with what is in a map that was begun.
+func replyPairs(ctx redismodule.Context, fields []field) {
 	for _, f := range fields {
 		ctx.ReplyBulk(f.name)
 		if f.isText {
@@ -53,6 +58,8 @@ func (m *sponsor) status(role redismodule.Role) []field {
 		numberField("fetched", st.Fetched),
 		numberField("misses", st.Misses),
 		numberField("absent_hits", st.AbsentHits),
+		numberField("waiting", st.Waiting),
+		numberField("timeouts", st.Timeouts),
 		numberField("dead_letters", int64(st.DeadLetters)),
 		numberField("lost", st.Lost),
 		numberField("buffer_bytes", st.BufferBytes),
@@ -60,6 +67,10 @@ func (m *sponsor) status(role redismodule.Role) []field {
 		textField("last_error", st.LastError),
 		numberField("sync_done", st.SyncDone),
 		numberField("sync_total", st.SyncTotal),
+		numberField("pull_done", st.PullDone),
+		numberField("pull_total", st.PullTotal),
+		numberField("verify_done", st.VerifyDone),
+		numberField("verify_total", st.VerifyTotal),
 	}
 }
 

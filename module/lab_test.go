@@ -44,8 +44,12 @@ func remoteConf(remote *redistest.Server, host string, port int) []string {
 }
 
 // writeBehind is the line of redis.conf by which every change of a pair is sent.
-// Without it SYNC and misses can be watched by themselves.
-const writeBehind = "sponsor.write-behind yes"
+// Without it SYNC and misses can be watched by themselves, and so can misses without
+// blocking, by which commands wait for what is away.
+const (
+	writeBehind = "sponsor.write-behind yes"
+	blocking    = "sponsor.read-through block"
+)
 
 // newPair starts a pair. conf comes after what every pair needs.
 func newPair(t *testing.T, flavor redistest.Flavor, conf ...string) *pair {
@@ -61,7 +65,7 @@ func newLocal(t *testing.T, remote *redistest.Server, cfg redistest.Config) *pai
 	t.Helper()
 	cfg.Name = "local"
 	if cfg.Modules == nil {
-		cfg.Modules = []string{redistest.Module(t) + " org " + org + " write-behind no"}
+		cfg.Modules = []string{redistest.Module(t) + " org " + org + " write-behind no read-through async"}
 	}
 	local := redistest.New(t, cfg)
 	return &pair{local: local, remote: remote, l: local.Client(), r: remote.Client()}
@@ -266,7 +270,7 @@ func proxied(t *testing.T, conf ...string) (*pair, *redistest.Proxy) {
 	t.Helper()
 	remote := redistest.Remote(t, redistest.Config{})
 	proxy := redistest.NewProxy(t, remote.Addr())
-	p := newLocal(t, remote, redistest.Config{Conf: append(append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind), conf...)})
+	p := newLocal(t, remote, redistest.Config{Conf: append(append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind, blocking), conf...)})
 	p.waitFor(t, "connected")
 	must(t, p.l, cmd("SADD", sponsorsKey, "7", "8"))
 	p.safe(t)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
@@ -19,7 +21,7 @@ func (l local) Do(f func(replication.Data)) error {
 		case role.Loading:
 			refused = replication.ErrLoading
 		default:
-			f(data{ctx})
+			f(newData(ctx))
 		}
 	})
 	if err != nil {
@@ -28,10 +30,19 @@ func (l local) Do(f func(replication.Data)) error {
 	return refused
 }
 
+func (l local) Unsettle() { redismodule.Unsettle() }
+
 func (l local) Commands() uint64 { return redismodule.Commands() }
 
 // data is replication.Data.
-type data struct{ redismodule.Context }
+type data struct {
+	redismodule.Context
+	known uint64 // of what is settled, when the data set became ours
+}
+
+func newData(ctx redismodule.Context) data { return data{ctx, redismodule.Knowledge()} }
+
+func (d data) Settle(key string) { redismodule.Settle(key, time.Time{}, d.known) }
 
 var typeNames = map[redismodule.KeyType]string{
 	redismodule.KeyNone:   "none",

@@ -36,6 +36,8 @@ func init() {
 		MayUnload:   m.mayUnload,
 		Unload:      m.unload,
 		KeyEvent:    m.keyEvent,
+		Filter:      m.filter,
+		Through:     m.through,
 		UnitEnd:     m.unitEnd,
 		ServerEvent: m.serverEvent,
 		Info:        m.info,
@@ -52,6 +54,7 @@ type sponsor struct {
 	warned    []string             // what warn has logged last
 	lastEvent redismodule.KeyEvent // of a key
 
+	table        commandTable
 	marks        map[string]string // by key: to be written into the journal
 	unitEndAsked bool              // unitEnd will be called
 }
@@ -76,6 +79,12 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 			return err
 		}
 	}
+	if err := ctx.AddThroughCommands(throughDoc); err != nil {
+		return err
+	}
+	if m.table, err = readCommandTable(ctx); err != nil {
+		return err
+	}
 	config, err := m.settings.config()
 	if err != nil {
 		return err
@@ -92,6 +101,7 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 	}
 	ctx.RegisterInfo()
 	m.engine.Configure(config)
+	redismodule.SetThrough(config.Blocks())
 	return nil
 }
 
@@ -118,5 +128,6 @@ func (m *sponsor) apply() error {
 	}
 	m.warn()
 	m.engine.Configure(config)
+	redismodule.SetThrough(config.Blocks())
 	return nil
 }

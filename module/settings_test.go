@@ -103,7 +103,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		},
 		"sponsor.keys-unfiltered": {"*": "begin with something literal"},
 		"sponsor.org":             {"a b": "not the login", "a:b": "not the login"},
-		"sponsor.read-through":    {"block": "not in this version: use async", "sometimes": "argument"},
+		"sponsor.read-through":    {"sometimes": "argument"},
 		"sponsor.on-lapse":        {"delete": "argument"},
 		"sponsor.remote-port":     {"0": "between", "x": "integer"},
 		"sponsor.buffer-limit-mb": {"0": "between"},
@@ -143,7 +143,7 @@ func TestLoading(t *testing.T) {
 			"colour blue":                 "no such setting",
 			"remote-port 70000":           "not a number from 1 to 65535",
 			"remote-tls maybe":            "neither yes nor no",
-			"keys nothing read-through x": "none of async, off",
+			"keys nothing read-through x": "none of block, async, off",
 		} {
 			wantError(t, c, []string{"ERR"}, append(cmd("MODULE", "LOAD", so), anySlice(strings.Fields(args))...)...)
 			if !local.LogContains(want) {

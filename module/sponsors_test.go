@@ -138,7 +138,7 @@ func TestNothingStaleForWhoComesBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, proxy := proxied(t)
+			p, proxy := proxied(t, "sponsor.read-through async") // else the writes wait
 			fault.begin(t, p, proxy)
 			must(t, p.l, cmd("HSET", "user:7", "f", 1), cmd("SADD", "user:7:mnodes", "a", "b"),
 				cmd("SREM", sponsorsKey, "7"), cmd("DEL", "user:7"), cmd("HSET", "user:7", "g", 2), cmd("SREM", "user:7:mnodes", "a"),
@@ -184,7 +184,7 @@ func TestR6_WrittenAsAWholeBeforeItIsCopied(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				p := following(t, flavor)
+				p := following(t, flavor, "sponsor.read-through async") // else the writes wait for the rest
 				must(t, p.l, cmd("SADD", key, "a", "b"))
 				must(t, p.r, cmd("SADD", key, "a", "b", "old"))
 				_, err := p.l.Pipelined(t.Context(), func(c redis.Pipeliner) error {

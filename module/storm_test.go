@@ -91,7 +91,7 @@ func (s *storm) newLocal(conf ...string) *redistest.Server {
 		Flavor: s.flavor, Name: "local",
 		Modules: []string{redistest.FaultModule(s.owner) + " org " + org},
 		Conf: slices.Concat(durable, remoteConf(s.remote, s.proxy.Host(), s.proxy.Port()),
-			[]string{fmt.Sprintf("sponsor.keys %q", stormKeys)}, conf),
+			[]string{fmt.Sprintf("sponsor.keys %q", stormKeys), "sponsor.read-timeout-ms 30"}, conf),
 	})
 }
 

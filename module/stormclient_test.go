@@ -321,7 +321,7 @@ func (c *stormClient) copyToOracle(ctx context.Context, keys []string) {
 	defer c.mending.RUnlock()
 	for _, key := range keys {
 		if err := c.copyOne(ctx, key); err != nil {
-			c.t.Errorf("copy %s to the oracle: %v", key, err)
+			c.t.Errorf("copy %s to the oracle: %v\n%s", key, err, c.about(c.sponsor))
 		}
 	}
 }

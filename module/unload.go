@@ -15,7 +15,7 @@ const unloadPatience = 2 * time.Second
 
 func (m *sponsor) mayUnload(ctx redismodule.Context) error {
 	if m.engine.Syncing() {
-		return errors.New("a SPONSOR.SYNC is under way; try again when SPONSOR.STATUS shows sync_done equal to sync_total")
+		return errors.New("a SPONSOR.SYNC, PULL or VERIFY is under way; try again when SPONSOR.STATUS shows sync_done equal to sync_total, and so on")
 	}
 	clients, err := ctx.Read("CLIENT", "LIST")
 	if err != nil {

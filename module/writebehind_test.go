@@ -37,7 +37,7 @@ func (p *pair) wantSame(t *testing.T, keys ...string) {
 // following starts a pair with write-behind, and a sponsor 7.
 func following(t *testing.T, flavor redistest.Flavor, conf ...string) *pair {
 	t.Helper()
-	p := newPair(t, flavor, append([]string{writeBehind}, conf...)...)
+	p := newPair(t, flavor, append([]string{writeBehind, blocking}, conf...)...)
 	p.waitFor(t, "connected")
 	must(t, p.l, cmd("SADD", sponsorsKey, "7"))
 	p.safe(t)

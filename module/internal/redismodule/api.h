@@ -22,6 +22,7 @@ typedef struct RedisModuleCommand RedisModuleCommand;
 typedef struct RedisModuleInfoCtx RedisModuleInfoCtx;
 typedef struct RedisModuleCommandFilter RedisModuleCommandFilter;
 typedef struct RedisModuleCommandFilterCtx RedisModuleCommandFilterCtx;
+typedef struct RedisModuleUser RedisModuleUser;
 
 // apicheck.c compiles against the server's own structs, and compares them with
 // ours field by field; everybody else compiles against ours.
@@ -183,12 +184,24 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(void, RetainString, (RedisModuleCtx *ctx, RedisModuleString *str)) \
     X(RedisModuleCommandFilter *, RegisterCommandFilter, (RedisModuleCtx *ctx, RedisModuleCommandFilterFunc cb, int flags)) \
     X(int, CommandFilterArgsCount, (RedisModuleCommandFilterCtx *fctx)) \
-    X(RedisModuleString *, CommandFilterArgGet, (RedisModuleCommandFilterCtx *fctx, int pos))
+    X(RedisModuleString *, CommandFilterArgGet, (RedisModuleCommandFilterCtx *fctx, int pos)) \
+    X(int, CommandFilterArgInsert, (RedisModuleCommandFilterCtx *fctx, int pos, RedisModuleString *arg)) \
+    X(int *, GetCommandKeysWithFlags, (RedisModuleCtx *ctx, RedisModuleString **argv, int argc, int *num_keys, int **out_flags)) \
+    X(int, IsKeysPositionRequest, (RedisModuleCtx *ctx)) \
+    X(void, KeyAtPosWithFlags, (RedisModuleCtx *ctx, int pos, int flags)) \
+    X(void, Free, (void *ptr)) \
+    X(int, ReplyWithCallReply, (RedisModuleCtx *ctx, RedisModuleCallReply *reply)) \
+    X(RedisModuleString *, GetCurrentUserName, (RedisModuleCtx *ctx)) \
+    X(RedisModuleString *, GetClientUserNameById, (RedisModuleCtx *ctx, uint64_t id)) \
+    X(RedisModuleUser *, GetModuleUserFromUserName, (RedisModuleString *name)) \
+    X(void, FreeModuleUser, (RedisModuleUser *user)) \
+    X(int, ACLCheckCommandPermissions, (RedisModuleUser *user, RedisModuleString **argv, int argc))
 
 // Functions that not every server has: NULL where it has not. The oldest that
 // does stands behind each.
 #define API_OPTIONAL_FUNCTIONS(X) \
-    X(int, AddPostNotificationJob, (RedisModuleCtx *ctx, RedisModulePostNotificationJobFunc callback, void *pd, void (*free_pd)(void*))) /* 7.2 */
+    X(int, AddPostNotificationJob, (RedisModuleCtx *ctx, RedisModulePostNotificationJobFunc callback, void *pd, void (*free_pd)(void*))) /* 7.2 */ \
+    X(unsigned long long, CommandFilterGetClientId, (RedisModuleCommandFilterCtx *fctx)) /* 7.2 */
 
 #define API_CONSTANTS(X) \
     X(OK, 0) \

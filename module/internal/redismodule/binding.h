@@ -38,6 +38,10 @@ static inline int context_flags(RedisModuleCtx *ctx) {
     return rm_GetContextFlags(ctx);
 }
 
+static inline int selected_db(RedisModuleCtx *ctx) {
+    return rm_GetSelectedDb(ctx);
+}
+
 static inline const char *string_bytes(const RedisModuleString *s,
                                        size_t *len) {
     return rm_StringPtrLen(s, len);
@@ -123,11 +127,17 @@ RedisModuleCallReply *call(RedisModuleCtx *ctx, const char *name,
                            const char *fmt, const char *args,
                            const size_t *lens, int n);
 
+// More than zero while the module itself uses the keyspace. Whoever reads or
+// writes it holds the Redis lock.
+extern int own_use;
+
 // Looks at a key without touching its access time and without reporting a
 // miss.
 struct key_stat stat_key(RedisModuleCtx *ctx, const char *key, size_t len);
 
-RedisModuleBlockedClient *block_client(RedisModuleCtx *ctx);
+// Makes the client wait. through says that its command is one that passes
+// through us, and that is not run if the client is unblocked by CLIENT UNBLOCK.
+RedisModuleBlockedClient *block_client(RedisModuleCtx *ctx, int through);
 int unblock_client(RedisModuleBlockedClient *client, uintptr_t privdata);
 uintptr_t blocked_privdata(RedisModuleCtx *ctx);
 
@@ -164,6 +174,61 @@ int at_unit_end(RedisModuleCtx *ctx);
 
 // How many commands clients have sent. Any thread may ask.
 uint64_t commands(void);
+
+// Whether a key begins with one of the prefixes.
+int is_reported(const char *name, size_t len);
+
+// Commands that pass through us (through.c)
+
+// The commands of ours by which clients' commands pass through us.
+#define THROUGH_READ "sponsor.read"
+#define THROUGH_WRITE "sponsor.write"
+
+int create_through_commands(RedisModuleCtx *ctx);
+
+// Whether commands on keys that are not settled pass through us.
+void set_through(int on);
+
+// Has commands on a key pass by, until unix millisecond until, or for good if
+// that is zero: until the key has gone, or unsettle is called, or was called
+// since known was what knowledge returned.
+void settle_key(const char *name, size_t len, int64_t until, uint64_t known);
+uint64_t knowledge(void);
+void unsettle_key(const char *name, size_t len);
+
+// Forgets all settled keys. Any thread may call it.
+uint64_t unsettle(void);
+
+// Whether a key event tells that its key may not be settled any more.
+int may_unsettle(int type, const char *event);
+
+// More than zero while a command runs that has passed through us; THROUGH_ASKED
+// says that we know what it misses.
+extern int passing_through;
+enum { THROUGH_NOT = 0, THROUGH_UNASKED = 1, THROUGH_ASKED = 2 };
+
+// What Go wants of a command.
+enum { FILTER_PASS = 0, FILTER_READ = 1, FILTER_WRITE = 2 };
+
+// Makes a command one of ours if it uses a key that is not settled, and Go
+// wants it.
+int rewrite(RedisModuleCommandFilterCtx *filter, int argc);
+
+// Positions of a command's keys, in memory that free_positions frees, or NULL.
+int *key_positions(RedisModuleString **argv, int argc, int *n);
+void free_positions(int *positions);
+
+// Whether the client's user may run a command.
+int may_run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+
+// Whether the user of client id may have their commands pass through us. Where
+// the server does not tell which client it is (id 0), nobody knows: then yes.
+int may_pass_through(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
+                     int argc, int write);
+
+// Runs a command as the client of ctx would, and answers with what it answers.
+void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+                 int how);
 
 int subscribe_server_event(RedisModuleCtx *ctx, uint64_t event);
 

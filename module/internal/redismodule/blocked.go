@@ -5,7 +5,9 @@ import "C"
 
 import (
 	"runtime/cgo"
+	"strings"
 	"sync"
+	"unsafe"
 )
 
 // A Blocked is a client that waits for an answer.
@@ -17,7 +19,7 @@ type Blocked struct {
 // Block makes the client of a command wait until Unblock. Ask MayBlock first.
 // The server refuses MODULE UNLOAD as long as a client waits.
 func (c Context) Block() *Blocked {
-	return &Blocked{ptr: C.block_client(c.ptr)}
+	return &Blocked{ptr: C.block_client(c.ptr, 0)}
 }
 
 // Unblock answers the client through reply, on the main thread, soon. If the
@@ -30,10 +32,16 @@ func (b *Blocked) Unblock(reply func(Context)) {
 }
 
 //export go_unblocked
-func go_unblocked(ctx *C.RedisModuleCtx, privdata C.uintptr_t) C.int {
+func go_unblocked(ctx *C.RedisModuleCtx, argv **C.RedisModuleString, argc C.int, privdata C.uintptr_t) C.int {
 	c := Context{ctx}
 	defer recovered("an answer", func(err error) { c.ReplyError("ERR " + err.Error()) })
-	cgo.Handle(privdata).Value().(func(Context))(c)
+	switch then := cgo.Handle(privdata).Value().(type) {
+	case func(Context):
+		then(c)
+	case func(Passage):
+		args := unsafe.Slice(argv, argc)
+		then(newPassage(c, &args[1], argc-1, strings.EqualFold(copyString(args[0]), ThroughWrite)))
+	}
 	return C.RM_OK
 }
 

@@ -63,16 +63,26 @@ func (c Context) AddCommand(cmd Command) error {
 	if C.create_command(c.ptr, name, mem.string(cmd.Flags)) != C.RM_OK {
 		return fmt.Errorf("add command %s: the server refused the name or the flags %q", cmd.Name, cmd.Flags)
 	}
-	info := (*C.RedisModuleCommandInfo)(mem.alloc(C.sizeof_RedisModuleCommandInfo, 1))
-	info.summary = mem.string(cmd.Doc.Summary)
-	info.complexity = mem.string(cmd.Doc.Complexity)
-	info.since = mem.string(cmd.Doc.Since)
-	info.arity = C.int(cmd.Doc.Arity)
-	info.args = mem.args(cmd.Doc.Args)
-	if C.set_command_info(c.ptr, name, info) != C.RM_OK {
-		return fmt.Errorf("add command %s: the server refused its description", cmd.Name)
+	if err := c.describe(cmd.Name, cmd.Doc); err != nil {
+		return err
 	}
 	commands[cmd.Name] = cmd
+	return nil
+}
+
+// describe gives a command of ours its description.
+func (c Context) describe(command string, doc CommandDoc) error {
+	mem := new(cMemory)
+	defer mem.free()
+	info := (*C.RedisModuleCommandInfo)(mem.alloc(C.sizeof_RedisModuleCommandInfo, 1))
+	info.summary = mem.string(doc.Summary)
+	info.complexity = mem.string(doc.Complexity)
+	info.since = mem.string(doc.Since)
+	info.arity = C.int(doc.Arity)
+	info.args = mem.args(doc.Args)
+	if C.set_command_info(c.ptr, mem.string(command), info) != C.RM_OK {
+		return fmt.Errorf("add command %s: the server refused its description", command)
+	}
 	return nil
 }
 

@@ -56,6 +56,13 @@ type Module struct {
 	// whether the event's Args were of use; then they are used up.
 	KeyEvent func(Context, KeyEvent) (used bool)
 
+	// Filter says what becomes of a command that uses keys which are not settled, if
+	// SetThrough has asked for that. The keyspace must not be touched. Through is
+	// told of those that pass through us, and answers each exactly once: by Run, or
+	// by an error, at once or after Block.
+	Filter  func(Use) Verdict
+	Through func(Passage)
+
 	// UnitEnd is called after Context.AtUnitEnd.
 	UnitEnd func(Context)
 

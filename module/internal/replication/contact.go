@@ -44,7 +44,9 @@ func (s *session) meetRemote() {
 		case !s.link.up() || !s.changes.isRead():
 			_ = pause(s.ctx, contactPause)
 		case !s.maySend.Load():
-			if try(s.greet) {
+			ok := try(s.greet)
+			s.greeted.Store(true) // if it cannot be seen, nobody waits for that
+			if ok {
 				_ = pause(s.ctx, sendRest) // what another session has sent last may be on its way
 				s.maySend.Store(true)
 				signal(s.changes.wake)
@@ -106,6 +108,7 @@ func (s *session) meet() error {
 	}
 	afresh := s.afresh.Load()
 	s.changes.makeWhole(!afresh)
+	s.local.Unsettle()
 	run, err := s.copyBy(SyncRequest{}, afresh)
 	if err != nil {
 		return err
@@ -253,6 +256,7 @@ func (s *session) suspect(key string) error {
 		if k == nil || !s.changes.suspect(key) {
 			return
 		}
+		s.local.Unsettle()
 		if k.merges() {
 			s.touchAll(d, key, stat)
 			s.mustWrite(d, "HSET", key, s.changes.marks([]string{key})[key]) // it must outlive a crash

@@ -45,6 +45,8 @@ type ReadThrough string
 
 // Ways of reading through.
 const (
+	// ReadBlock has a command wait until what it uses is here.
+	ReadBlock ReadThrough = "block"
 	// ReadAsync answers the reader at once and fetches the key beside it, so
 	// that the next read finds it.
 	ReadAsync ReadThrough = "async"
@@ -65,12 +67,18 @@ type Config struct {
 	Tuning
 }
 
+// Blocks reports whether commands may have to wait for what is away.
+func (c Config) Blocks() bool {
+	return c.Org != "" && c.Remote.Host != "" && c.ReadThrough == ReadBlock
+}
+
 // Remote tells where the remote is.
 type Remote = remote.Options
 
 // Tuning is the part of a Config that can change while work goes on.
 type Tuning struct {
 	ReadThrough ReadThrough
+	ReadTimeout time.Duration // how long a command waits for the remote, at most
 	AbsentTTL   time.Duration // how long "the remote has no such key" is believed
 	OnLapse     OnLapse
 	BufferLimit int64 // bytes of values on their way, roughly
@@ -131,6 +139,7 @@ func (e *Engine) Configure(c Config) {
 		e.restart(errors.New("the configuration has changed; run SPONSOR.SYNC again"))
 	case e.session != nil:
 		e.session.tuning.Store(&c.Tuning)
+		e.local.Unsettle()
 	}
 }
 

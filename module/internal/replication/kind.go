@@ -148,6 +148,11 @@ func (k *kind) equal(items, others []string) bool {
 	case !k.merges():
 		return slices.Equal(items, others)
 	}
+	return len(items) == len(others) && k.has(items, others)
+}
+
+// has reports whether items hold all elements of others.
+func (k *kind) has(items, others []string) bool {
 	is := make(map[string]string, len(items)/k.width)
 	for i := 0; i < len(items); i += k.width {
 		is[items[i]] = items[i+k.width-1]
@@ -156,9 +161,8 @@ func (k *kind) equal(items, others []string) bool {
 		if value, ok := is[others[i]]; !ok || value != others[i+k.width-1] {
 			return false
 		}
-		delete(is, others[i])
 	}
-	return len(is) == 0
+	return true
 }
 
 // names are what the elements in items are called: members, or fields.

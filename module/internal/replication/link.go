@@ -38,12 +38,13 @@ type link struct {
 	mu     sync.Mutex
 	client *remote.Client // nil until opts make sense
 	err    error          // why the remote cannot be reached; nil: it can
+	since  time.Time      // err has not been nil
 	ended  error          // why it must not be spoken to any more; nil: it may
 	closed bool
 }
 
 func newLink(opts remote.Options) *link {
-	l := &link{opts: opts, err: errConnecting}
+	l := &link{opts: opts, err: errConnecting, since: time.Now()}
 	if opts.Host == "" {
 		l.err = ErrNoRemote
 	}
@@ -82,6 +83,14 @@ func (l *link) down() error {
 // up reports whether the remote could be reached when it was last tried.
 func (l *link) up() bool { return l.down() == nil }
 
+// hopeful reports whether there is a point in waiting for the remote: it can be reached,
+// or could not for a moment only.
+func (l *link) hopeful(moment time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil || l.ended == nil && !errors.Is(l.err, ErrNoRemote) && time.Since(l.since) < moment
+}
+
 // check asks the remote, and remembers and returns what came of it.
 func (l *link) check(ctx context.Context) error {
 	client, err := l.open()
@@ -92,6 +101,9 @@ func (l *link) check(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err == nil && err != nil {
+		l.since = time.Now()
+	}
 	l.err = err
 	return err
 }

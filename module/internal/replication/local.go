@@ -22,6 +22,10 @@ type Local interface {
 	// itself.
 	Do(f func(Data)) error
 
+	// Unsettle forgets all that Data.Settle has noted, and Engine.Look has told. It may
+	// be called from any goroutine.
+	Unsettle()
+
 	// Commands counts the commands that clients have sent: it tells whether there
 	// is anybody whom Do makes wait. It may be called from any goroutine.
 	Commands() uint64
@@ -29,6 +33,10 @@ type Local interface {
 
 // Data is the local data set, database 0, for the time of one Local.Do.
 type Data interface {
+	// Settle notes that nobody has to wait for key until something happens to it, or
+	// Local.Unsettle is called, or was called since the data set is ours.
+	Settle(key string)
+
 	// Stat looks at a key, without making it look used.
 	Stat(key string) Stat
 

@@ -82,6 +82,8 @@ func (l *localServer) Do(f func(replication.Data)) error {
 	return l.broken
 }
 
+func (l *localServer) Unsettle() {}
+
 func (l *localServer) Commands() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,6 +262,8 @@ func (d localData) Write(name string, args ...string) (string, error) {
 func (d localData) WriteAlways(name string, args ...string) (string, error) {
 	return d.Write(name, args...)
 }
+
+func (d localData) Settle(string) {}
 
 func (d localData) Stat(key string) replication.Stat {
 	var stat replication.Stat

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type misses struct {
 type miss struct {
 	key   string
 	fetch int
+	probe bool // it may be here: that is to be looked at first
 }
 
 func newMisses() *misses { return &misses{wake: make(chan struct{}, 1)} }
@@ -67,16 +69,22 @@ func signal(c chan struct{}) {
 // missed is told of reads of replicated keys that found nothing. It never waits.
 func (s *session) missed(key string) {
 	s.count.misses.Add(1)
+	s.wantBack(key, false)
+}
+
+// wantBack has key fetched; with probe, if it is not here.
+func (s *session) wantBack(key string, probe bool) {
 	if s.tuning.Load().ReadThrough == ReadOff || !s.link.up() {
 		return
 	}
-	m, ask, knownAbsent := s.residency.missed(key)
-	if knownAbsent {
+	m, _, ask, known := s.residency.want(key)
+	if known.state == absent {
 		s.count.absentHits.Add(1)
 	}
 	if !ask {
 		return
 	}
+	m.probe = probe
 	if !s.misses.add(m) {
 		s.residency.settle(m, absence{}) // the next read will ask again
 		s.count.fail(keyError("fetch", key, errTooManyMisses))
@@ -88,7 +96,7 @@ func (s *session) wantRest(key string) {
 	if s.tuning.Load().ReadThrough == ReadOff && key != s.config.sponsorsKey() {
 		return // but nothing works without the sponsors
 	}
-	if m, ask, _ := s.residency.missed(key); ask && !s.misses.add(m) {
+	if m, _, ask, _ := s.residency.want(key); ask && !s.misses.add(m) {
 		s.residency.settle(m, absence{})
 	}
 }
@@ -127,36 +135,69 @@ type fetch struct {
 	stub   *stub
 }
 
-func (s *session) bringBack(misses []miss) {
+func (s *session) bringBack(all []miss) {
+	// Whatever happens, nobody must find a key "on its way" for ever.
+	defer func() {
+		for _, m := range all {
+			s.residency.settle(m, absence{err: errAgain})
+		}
+	}()
+	misses, err := s.probe(all)
+	if err != nil {
+		s.fail("missed keys could not be looked for here", err)
+		return
+	}
 	keys := make([]string, len(misses))
 	byKey := make(map[string]miss, len(misses))
 	for i, m := range misses {
 		keys[i], byKey[m.key] = m.key, m
 	}
-	// Whatever happens, nobody must find a key "on its way" for ever.
-	defer func() {
-		for _, m := range misses {
-			s.residency.settle(m, absence{})
-		}
-	}()
-	wanted := func(key string) bool { return s.residency.fetching(byKey[key]) && s.travels(key) }
-	err := s.bringHere(keys, wanted, func(v value, st *stub, installed bool) {
+	wanted := func(key string) bool {
+		return s.residency.fetching(byKey[key]) && s.travels(key) &&
+			(key != s.config.sponsorsKey() || s.sponsors.mayComeBack())
+	}
+	err = s.bringHere(keys, wanted, func(v value, st *stub, installed bool) {
 		m := byKey[v.key]
 		until := time.Now().Add(s.tuning.Load().AbsentTTL)
 		switch {
+		case isNoRoom(v.err):
+			s.fail("a missed key could not be brought back", v.err)
+			s.residency.settle(m, absence{state: failed, until: time.Now().Add(stubRetry), err: fmt.Errorf("%w: %w", ErrNoRoom, v.err)})
 		case v.err != nil:
 			s.fail("a missed key could not be brought back; it is left alone for a while", v.err)
 			s.residency.settle(m, absence{state: failed, until: until})
 		case v.kind == nil:
 			s.residency.settle(m, absence{state: absent, until: until})
 			s.alone(v.key, st)
-		case installed && v.key == s.config.sponsorsKey():
-			s.sponsors.refresh()
+		case installed:
+			s.residency.settle(m, absence{})
+			if v.key == s.config.sponsorsKey() {
+				s.sponsors.refresh()
+			}
+		default: // what is here counts, or was removed
+			s.residency.settle(m, absence{state: failed, until: time.Now().Add(retryMin)})
 		}
 	})
 	if err != nil {
 		s.fail("missed keys could not be fetched", err)
 	}
+}
+
+// probe leaves out those of misses that are here after all.
+func (s *session) probe(misses []miss) (rest []miss, err error) {
+	if !slices.ContainsFunc(misses, func(m miss) bool { return m.probe }) {
+		return misses, nil
+	}
+	err = eachInSlices(s.ctx, s.local, misses, func(d Data, m miss) error {
+		if m.probe && s.completeHere(m.key, d) {
+			d.Settle(m.key)
+			s.residency.settle(m, absence{})
+			return nil
+		}
+		rest = append(rest, m)
+		return nil
+	})
+	return rest, err
 }
 
 // bringHere fetches keys, and puts those that the remote has into the local data set,

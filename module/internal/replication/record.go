@@ -217,11 +217,11 @@ func (s *session) takeBack(client *remote.Client, keys []string) (n int, err err
 			s.fail("a key could not be compared with the remote's; it stays as it is", v.err)
 			continue
 		}
-		same, err := s.hasJust(v)
+		found, err := s.compare(v)
 		if err != nil {
 			return n, err
 		}
-		if !same {
+		if found != same && found != nowhere {
 			old = append(old, i)
 		}
 	}
@@ -233,31 +233,6 @@ func (s *session) takeBack(client *remote.Client, keys []string) (n int, err err
 		return write(d, "UNLINK", keys[i])
 	})
 	return n, err
-}
-
-// hasJust reports whether this server has what the remote has, v.
-func (s *session) hasJust(v value) (same bool, err error) {
-	var (
-		p     pager
-		begun bool
-	)
-	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
-		stat := d.Stat(v.key)
-		if v.kind == nil || stat.Type != v.kind.name {
-			same = v.kind == nil && stat.Type == typeNone
-			return true, nil
-		}
-		if !begun {
-			begun = true
-			p = newPager(v.key, v.kind, stat, memoryUsage(d, v.key))
-		}
-		done, err := p.read(d, stat)
-		if done {
-			same = v.kind.equal(p.items, v.items) && stat.ExpireAt.Equal(v.expireAt)
-		}
-		return done, err
-	}, nil)
-	return same, err
 }
 
 // takeAllBack does so with all keys of sponsors that are here, but not with those of

@@ -23,14 +23,23 @@ type residency struct {
 type absence struct {
 	state absenceState
 	until time.Time // for absent and failed
-	fetch int       // for fetching: which fetch it is
+	err   error     // for failed: what to tell those who want the key; else why a fetch has ended
+	fetch int       // for onItsWay: which fetch it is
+	wait  *fetching // for onItsWay
+	stale bool      // for onItsWay: something has happened to the key since
+}
+
+// A fetching is a fetch that is under way, for those who wait for it.
+type fetching struct {
+	done chan struct{} // closed when it has ended
+	err  error         // why nothing could be brought back; valid then
 }
 
 type absenceState int
 
 const (
 	unknown  absenceState = iota // the zero state, which is not stored
-	fetching                     // on its way
+	onItsWay                     // being fetched
 	absent                       // the remote does not have it, believed for a while
 	failed                       // it could not be fetched; not tried again for a while
 )
@@ -41,8 +50,12 @@ func newResidency(deleted *deletions) *residency {
 
 // set notes what is known of key. The caller holds r.mu.
 func (r *residency) set(key string, now absence) {
-	if old := r.keys[key].state; old == absent || old == failed {
+	switch old := r.keys[key]; old.state {
+	case absent, failed:
 		r.quiet--
+	case onItsWay:
+		old.wait.err = now.err
+		close(old.wait.done)
 	}
 	delete(r.keys, key)
 	switch now.state {
@@ -61,7 +74,7 @@ func (r *residency) set(key string, now absence) {
 // The caller holds r.mu.
 func (r *residency) forgetOne() {
 	for key, known := range r.keys {
-		if known.state != fetching {
+		if known.state != onItsWay {
 			delete(r.keys, key)
 			r.quiet--
 			return
@@ -74,10 +87,15 @@ func (r *residency) forgetOne() {
 func (r *residency) changed(event KeyEvent, key string, replicated bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	onItsWay := r.keys[key].state == fetching
+	fetched := r.keys[key].state == onItsWay
+	if fetched {
+		known := r.keys[key]
+		known.stale = true
+		r.keys[key] = known
+	}
 	switch event {
 	case Deleted:
-		if replicated || onItsWay {
+		if replicated || fetched {
 			r.deleted.add(key)
 		}
 		r.set(key, absence{}) // also if it was on its way
@@ -89,28 +107,46 @@ func (r *residency) changed(event KeyEvent, key string, replicated bool) {
 		if event == Written {
 			r.deleted.forget(key)
 		}
-		if !onItsWay { // else what is here will be merged
+		if !fetched { // else what is here will be merged
 			r.set(key, absence{})
 		}
 	}
 }
 
-// missed tells whether there is a point in asking the remote for key, and if not,
-// whether that is because it is known to be absent. If there is, the key is
-// fetching from now on, until settle.
-func (r *residency) missed(key string) (m miss, ask, knownAbsent bool) {
+// want tells whether the remote is to be asked for key, which is onItsWay from now on
+// then, until settle; and if not, what is known of it. wait is the fetch that is under way,
+// perhaps somebody else's.
+func (r *residency) want(key string) (m miss, wait *fetching, ask bool, known absence) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.keys[key]
+	known = r.keys[key]
 	switch {
-	case known.state == fetching || r.deleted.has(key):
-		return miss{}, false, false
+	case r.deleted.has(key):
+		return miss{}, nil, false, absence{}
+	case known.state == onItsWay:
+		return miss{}, known.wait, false, known
 	case known.state != unknown && time.Now().Before(known.until):
-		return miss{}, false, known.state == absent
+		return miss{}, nil, false, known
 	}
 	r.fetch++
-	r.set(key, absence{state: fetching, fetch: r.fetch})
-	return miss{key, r.fetch}, true, false
+	wait = &fetching{done: make(chan struct{})}
+	r.set(key, absence{state: onItsWay, fetch: r.fetch, wait: wait})
+	return miss{key: key, fetch: r.fetch}, wait, true, absence{}
+}
+
+// quietUntil reports whether there is no point in asking the remote for key, and until
+// when; zero: until something happens to it.
+func (r *residency) quietUntil(key string) (quiet bool, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deleted.has(key) {
+		return true, time.Time{}
+	}
+	known := r.keys[key]
+	if known.state == absent || known.state == failed && known.err == nil {
+		return time.Now().Before(known.until), known.until
+	}
+	return false, time.Time{}
 }
 
 // knownAbsent reports whether it is certain that the remote does not have key.
@@ -126,14 +162,19 @@ func (r *residency) fetching(m miss) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.keys[m.key]
-	return known.state == fetching && known.fetch == m.fetch
+	return known.state == onItsWay && known.fetch == m.fetch
 }
 
 // settle notes how a fetch has ended, unless something else has ended it before.
 func (r *residency) settle(m miss, now absence) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if known := r.keys[m.key]; known.state == fetching && known.fetch == m.fetch {
-		r.set(m.key, now)
+	known := r.keys[m.key]
+	if known.state != onItsWay || known.fetch != m.fetch {
+		return
 	}
+	if known.stale && now.state != unknown {
+		now = absence{err: errAgain} // it may not be true any more
+	}
+	r.set(m.key, now)
 }

@@ -39,6 +39,8 @@ type session struct {
 	misses    *misses
 	paging    pageWatch
 	syncs     *syncs
+	pulls     *jobs[PullResult]
+	verifies  *jobs[VerifyResult]
 
 	changes     *changes
 	large       chan flight            // changes that want a large value
@@ -50,7 +52,8 @@ type session struct {
 	// See record.go.
 	epoch     atomic.Uint64          // of the session; set before maySend is
 	recordID  atomic.Pointer[string] // of this data set; nil: they have not met yet
-	maySend   atomic.Bool            // the remote's record has been seen
+	greeted   atomic.Bool            // the remote's record has been seen, or cannot be
+	maySend   atomic.Bool            // so that changes may be sent
 	old       atomic.Bool            // the remote has what is newer
 	afresh    atomic.Bool            // the remote has lost something: all here takes the place of what is there
 	estranged chan struct{}          // holds one token when they have to meet again
@@ -63,13 +66,15 @@ func openSession(e *Engine, c Config, number int64) *session {
 	s := &session{
 		config: c, local: e.local, log: e.log, count: &e.count,
 		number: number, ctx: ctx, cancel: cancel,
-		link: newLink(c.Remote), sponsors: newSponsors(), residency: newResidency(e.deleted),
+		link: newLink(c.Remote), sponsors: newSponsors(e.local.Unsettle), residency: newResidency(e.deleted),
 		misses: newMisses(), syncs: newSyncs(),
+		pulls: newJobs[PullResult]("PULL"), verifies: newJobs[VerifyResult]("VERIFY"),
 		changes: e.changes, large: make(chan flight, largeQueue),
 		journalLost: make(chan struct{}, 1), journalNew: make(chan struct{}, 1),
 		estranged: make(chan struct{}, 1),
 	}
 	s.tuning.Store(&c.Tuning)
+	s.local.Unsettle()
 	s.changes.setMet(false)
 	s.forever("sponsors", s.watchSponsors)
 	if c.Remote.Host != "" {
@@ -193,6 +198,9 @@ func (s *session) sponsorsEvent(ev Event, emptied emptying, d Data) (mark string
 	ev.Elements = seen.Elements
 	if s.config.WriteBehind && s.config.Remote.Host != "" {
 		s.doubtNew(ev, d)
+	}
+	if ev.What != Missed {
+		s.residency.changed(ev.What, ev.Key, true)
 	}
 	s.sponsors.keyEvent(ev)
 	return mark

@@ -22,6 +22,8 @@ func (c Config) sponsorsKey() string { return keyspace.SponsorsKey(c.Org) }
 // must not be touched. It follows the set within milliseconds. It may be used
 // concurrently.
 type sponsors struct {
+	unsettle func() // is called when somebody may have come or gone
+
 	stale chan struct{} // holds one token if the copy is to be made anew
 
 	mu     sync.Mutex
@@ -36,8 +38,8 @@ type membership struct {
 	copied atomic.Bool // the remote has what they had here already when they came
 }
 
-func newSponsors() *sponsors {
-	s := &sponsors{stale: make(chan struct{}, 1)}
+func newSponsors(unsettle func()) *sponsors {
+	s := &sponsors{unsettle: unsettle, stale: make(chan struct{}, 1)}
 	s.refresh()
 	return s
 }
@@ -80,6 +82,7 @@ func (s *sponsors) keyEvent(ev Event) {
 
 // note makes of the copy what ev tells.
 func (s *sponsors) note(ev Event) {
+	defer s.unsettle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erased = ev.What == Deleted
@@ -138,6 +141,9 @@ func (s *sponsors) replace(ids []string, age int, whole bool) {
 		if m[id] = s.ids[id]; m[id] == nil {
 			m[id] = new(membership)
 		}
+	}
+	if s.known != whole || !maps.Equal(s.ids, m) {
+		defer s.unsettle()
 	}
 	s.ids, s.known = m, whole
 }

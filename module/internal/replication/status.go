@@ -11,6 +11,7 @@ import (
 // counters are what the engine has done since it began, over all sessions.
 type counters struct {
 	acknowledged, fetched, misses, absentHits, errors atomic.Int64
+	waiting, timeouts                                 atomic.Int64
 
 	mu   sync.Mutex
 	last string // the last error, in one line
@@ -44,6 +45,8 @@ type Status struct {
 	Acknowledged int64         // keys and changes that the remote has acknowledged
 	Fetched      int64         // keys that were brought back
 	Misses       int64         // reads of replicated keys that were not here
+	Waiting      int64         // commands that wait for what is away
+	Timeouts     int64         // commands that have waited in vain
 	AbsentHits   int64         // misses of keys that the remote was known not to have
 	DeadLetters  int           // keys with changes that the remote has refused
 	Lost         int64         // changes that could not be saved
@@ -52,6 +55,9 @@ type Status struct {
 	LastError    string // empty: there was none
 	SyncDone     int64  // keys that the current SYNC, or the last, has dealt with
 	SyncTotal    int64  // keys that it has found
+
+	// The same of the current PULL and VERIFY, or the last ones.
+	PullDone, PullTotal, VerifyDone, VerifyTotal int64
 }
 
 // Status may be called from any goroutine; it does not wait.
@@ -65,6 +71,7 @@ func (e *Engine) Status() Status {
 		Pending: b.keys, Lag: b.lag, DeadLetters: b.deadLetters, Lost: b.lost, BufferBytes: b.bytes,
 		Acknowledged: c.acknowledged.Load() + b.landed, Fetched: c.fetched.Load(),
 		Misses: c.misses.Load(), AbsentHits: c.absentHits.Load(),
+		Waiting: c.waiting.Load(), Timeouts: c.timeouts.Load(),
 		Errors: c.errors.Load(), LastError: last,
 	}
 	e.mu.Lock()
@@ -83,6 +90,8 @@ func (e *Engine) Status() Status {
 	if run := s.syncs.latest(); run != nil {
 		st.SyncDone, st.SyncTotal = run.seen.Load(), run.total.Load()
 	}
+	st.PullDone, st.PullTotal = s.pulls.progress()
+	st.VerifyDone, st.VerifyTotal = s.verifies.progress()
 	switch err := s.link.down(); {
 	case err == nil:
 		st.State = StateConnected

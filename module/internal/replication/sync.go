@@ -182,7 +182,7 @@ func (e *Engine) Sync(request SyncRequest) (run *SyncRun, joined bool, err error
 // Syncing reports whether a SYNC is under way.
 func (e *Engine) Syncing() bool {
 	s := e.current()
-	return s != nil && s.syncs.busy()
+	return s != nil && (s.syncs.busy() || s.pulls.busy() || s.verifies.busy())
 }
 
 func (s *session) startSync(request SyncRequest) (run *SyncRun, joined bool) {

@@ -104,7 +104,7 @@ func Any(reply string) (any, error) {
 }
 
 // maxDepth is how deep arrays may stand in arrays.
-const maxDepth = 8
+const maxDepth = 16
 
 func value(s string, depth int) (v any, rest string, err error) {
 	line, after, err := first(s)

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/replication"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/resp"
+)
+
+var throughDoc = redismodule.CommandDoc{
+	Summary:    "Internal: a command of a client that uses a key which may have to be brought back. Users need the grant for it.",
+	Complexity: "that of the command",
+	Since:      since,
+	Arity:      -2,
+}
+
+// filter says what becomes of a command that uses keys which are not settled. It must
+// not touch the keyspace.
+func (m *sponsor) filter(u redismodule.Use) redismodule.Verdict {
+	fault.Point("filter")
+	known := redismodule.Knowledge()
+	doubtful := false
+	for _, key := range u.Keys {
+		look, until := m.engine.Look(key)
+		if look == replication.Settled {
+			redismodule.Settle(key, until, known)
+		} else {
+			doubtful = true
+		}
+	}
+	if !doubtful {
+		return redismodule.PassBy
+	}
+	verdict := m.table.verdict(u)
+	if verdict != redismodule.PassBy && u.MayPassThrough(verdict == redismodule.AsWrite) {
+		return verdict
+	}
+	for _, key := range u.Keys {
+		m.engine.Miss(key) // brought back beside it
+	}
+	return redismodule.PassBy
+}
+
+// through lets a command run when what it uses is here.
+func (m *sponsor) through(p redismodule.Passage) {
+	fault.Point("through")
+	if !p.InDatabase0() || !p.MayRun() {
+		p.Run(false) // is refused, or none of our business
+		return
+	}
+	need := m.need(p)
+	switch {
+	case need == nil:
+		m.run(p, true)
+	case !p.MayBlock():
+		m.run(p, false) // what is missing is fetched beside it
+	default:
+		client := p.Block()
+		go func() {
+			err := need.Wait()
+			client.Unblock(func(p redismodule.Passage) { m.goOn(p, need, err) })
+		}()
+	}
+}
+
+// goOn runs a command that has waited.
+func (m *sponsor) goOn(p redismodule.Passage, need *replication.Need, err error) {
+	fault.Point("go-on")
+	switch {
+	case err != nil:
+		p.ReplyError("OOM " + err.Error())
+	case p.Write && !p.Role().Master:
+		p.ReplyError("READONLY You can't write against a read only replica.")
+	case p.Write && redismodule.Paused():
+		p.ReplyError("TRYAGAIN clients have been paused while the command waited for a key; it was not run")
+	case need.Met() && m.need(p) != nil:
+		p.ReplyError("TRYAGAIN a key was evicted as soon as it was here; the command was not run")
+	default:
+		m.run(p, true)
+	}
+}
+
+// need is what a command has to wait for, or nil.
+func (m *sponsor) need(p redismodule.Passage) *replication.Need {
+	return m.engine.Need(p.Keys, newData(p.Context))
+}
+
+// run runs a command. What it removes of keys that are away still is removed on the
+// remote.
+func (m *sponsor) run(p redismodule.Passage, asked bool) {
+	if losesError(p) {
+		p.ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
+		return
+	}
+	if p.Write {
+		for _, key := range p.Keys {
+			kind, names, removes := removal(p, key)
+			if !removes {
+				continue
+			}
+			if mark := m.engine.Removal(key, kind, names, newData(p.Context)); mark != "" {
+				m.marks[key] = mark
+			}
+		}
+		if len(m.marks) > 0 {
+			m.writeMarksNow(p.Context)
+		}
+	}
+	p.Run(asked)
+}
+
+// losesError reports whether a command ends with an error that Valkey 8.1 loses, and adds
+// to the answer of whoever comes next, if a module calls the command: GETDEL and GETSET
+// begin to hold their answer back there, and do not end that when the value is no string.
+func losesError(p redismodule.Passage) bool {
+	if p.Name != "getdel" && p.Name != "getset" {
+		return false
+	}
+	typ := newData(p.Context).Stat(p.Keys[0]).Type
+	return typ != typeNames[redismodule.KeyNone] && typ != typeNames[redismodule.KeyString]
+}
+
+// removal tells which elements of key a command removes, if its arguments tell; NoKind:
+// all of it.
+func removal(p redismodule.Passage, key string) (kind replication.Kind, names []string, ok bool) {
+	switch p.Name {
+	case "del", "unlink", "getdel":
+		return replication.NoKind, nil, true
+	case "srem", "hdel":
+		args := p.Args()
+		if len(args) < 3 || args[1] != key {
+			return replication.NoKind, nil, false
+		}
+		kind = replication.Set
+		if p.Name == "hdel" {
+			kind = replication.Hash
+		}
+		return kind, args[2:], true
+	}
+	return replication.NoKind, nil, false
+}
+
+// A commandTable tells by the names of commands, container|subcommand among them, how
+// those can pass through us that can.
+type commandTable map[string]redismodule.Verdict
+
+// verdict is how a command can pass through us.
+func (t commandTable) verdict(u redismodule.Use) redismodule.Verdict {
+	if verdict, ok := t[u.Name]; ok {
+		return verdict
+	}
+	return t[u.Name+"|"+u.Sub()] // PassBy if there is no such command
+}
+
+// readCommandTable asks the server. Commands that block, that are not allowed in
+// scripts, such as WATCH and EVAL, and MIGRATE do not pass through us: they cannot be
+// run for somebody else.
+func readCommandTable(ctx redismodule.Context) (commandTable, error) {
+	reply, err := ctx.Read("COMMAND")
+	if err != nil {
+		return nil, err
+	}
+	list, err := resp.Any(reply)
+	if err != nil {
+		return nil, fmt.Errorf("COMMAND: %w", err)
+	}
+	commands, ok := list.([]any)
+	if !ok {
+		return nil, errors.New("COMMAND: no list of commands")
+	}
+	t := make(commandTable)
+	t.add(commands)
+	return t, nil
+}
+
+// subcommandsAt is where the subcommands stand in an entry of COMMAND
+// (https://redis.io/docs/latest/commands/command/).
+const subcommandsAt = 9
+
+func (t commandTable) add(commands []any) {
+	for _, one := range commands {
+		entry, ok := one.([]any)
+		if !ok || len(entry) < 3 {
+			continue
+		}
+		name, _ := entry[0].(string)
+		flags, _ := entry[2].([]any)
+		if len(entry) > subcommandsAt {
+			if subcommands, ok := entry[subcommandsAt].([]any); ok && len(subcommands) > 0 {
+				t.add(subcommands)
+				continue
+			}
+		}
+		switch has := func(flag string) bool { return slices.Contains(flags, any(flag)) }; {
+		case has("blocking"), has("noscript"), name == "migrate":
+		case has("write"):
+			t[name] = redismodule.AsWrite
+		case has("readonly"):
+			t[name] = redismodule.AsRead
+		}
+	}
+}
