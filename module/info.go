@@ -63,6 +63,8 @@ func (m *sponsor) status(role redismodule.Role) []field {
 		numberField("dead_letters", int64(st.DeadLetters)),
 		numberField("lost", st.Lost),
 		numberField("buffer_bytes", st.BufferBytes),
+		textField("self_test", m.checks.selfTest()),
+		textField("users_without_grant", m.checks.usersWithoutGrant()),
 		numberField("errors", st.Errors),
 		textField("last_error", st.LastError),
 		numberField("sync_done", st.SyncDone),

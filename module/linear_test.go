@@ -394,7 +394,7 @@ func (l *linear) check(t *testing.T) {
 		one := model
 		one.Partition = nil
 		if result := porcupine.CheckOperationsTimeout(one, history, 30*time.Second); result != porcupine.Ok {
-			t.Errorf("%s: %d operations: %v\n%s", key, len(history), result, story(key))
+			t.Errorf("%s: %d operations: %v\n%s\n%s", key, len(history), result, shortest(one, history), story(key))
 		}
 	}
 	for key, members := range l.logged {
@@ -417,6 +417,33 @@ func (l *linear) check(t *testing.T) {
 			t.Errorf("%s = %d, want none", count, n)
 		}
 	}
+}
+
+// shortest is the history up to the first answer that cannot be, the last operations of it.
+func shortest(model porcupine.Model, history []porcupine.Operation) string {
+	slices.SortFunc(history, func(a, b porcupine.Operation) int { return int(a.Return - b.Return) })
+	n := 1
+	for ; n < len(history); n++ {
+		// What has begun before may have had its effect.
+		until := history[n-1].Return
+		begun := slices.Clone(history[:n])
+		for _, op := range history[n:] {
+			if op.Call < until {
+				op.Output, op.Return = linearAnswer{unknown: true}, time.Hour.Nanoseconds()
+				begun = append(begun, op)
+			}
+		}
+		if porcupine.CheckOperationsTimeout(model, begun, 10*time.Second) == porcupine.Illegal {
+			break
+		}
+	}
+	var lines []string
+	for _, op := range history[max(0, n-25):min(n+3, len(history))] {
+		call := op.Input.(linearCall)
+		lines = append(lines, fmt.Sprintf("%d: %9.3f to %9.3f ms: %s %s %s = %v", op.ClientId,
+			float64(op.Call)/1e6, float64(op.Return)/1e6, call.name, call.member, call.value, op.Output))
+	}
+	return fmt.Sprintf("the first answer that cannot be is that of operation %d:\n%s", n, strings.Join(lines, "\n"))
 }
 
 // TestLinearModelFindsFaults: what the test above could find is found.

@@ -55,6 +55,7 @@ type sponsor struct {
 	lastEvent redismodule.KeyEvent // of a key
 
 	table        commandTable
+	checks       *checks
 	marks        map[string]string // by key: to be written into the journal
 	unitEndAsked bool              // unitEnd will be called
 }
@@ -102,6 +103,7 @@ func (m *sponsor) load(ctx redismodule.Context, args []string) error {
 	ctx.RegisterInfo()
 	m.engine.Configure(config)
 	redismodule.SetThrough(config.Blocks())
+	m.checks = m.startChecks()
 	return nil
 }
 

@@ -33,6 +33,7 @@ func (m *sponsor) unload() error {
 		m.engine.Reopen()
 		return err
 	}
+	m.checks.stop()
 	return nil
 }
 

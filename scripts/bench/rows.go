@@ -37,7 +37,7 @@ type row struct {
 	measure func(context.Context, *lab, effort) (string, error)
 }
 
-// rows are the promises of DESIGN section 5 about writing, in its order.
+// rows are the promises of DESIGN section 5, in its order.
 func rows(e effort) []row {
 	return []row{
 		{
@@ -57,6 +57,14 @@ func rows(e effort) []row {
 		{
 			"cost", fmt.Sprintf("one SADD to a set of %s, time until it is replicated, against a set of %d", count(largeSet), smallSet),
 			"at most 1.2", measureCost,
+		},
+		{
+			"miss", "first SMEMBERS of a set that is away, against the sum of a local hit and the same SMEMBERS sent to the remote",
+			"at most 1.3", measureMiss,
+		},
+		{
+			"miss-storm", fmt.Sprintf("fetches when %s clients miss one key at once", count(missingClients)),
+			"1", measureMissStorm,
 		},
 		{"journal", "SADD to sponsors' sets, rate with the journal against without the module", "at least 0.7", measureJournal},
 		{

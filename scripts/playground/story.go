@@ -34,7 +34,7 @@ var steps = []step{
 	{"follow", "the sponsor's data is on the remote by itself, and nobody else's", (*story).follows},
 	{"sync", "SPONSOR.SYNC copies the sponsor's keys to the remote, and no others", (*story).syncs},
 	{"lose", "the local server is killed and comes back empty", (*story).loses},
-	{"recover", "the module brings back the sponsors, and a sponsor's keys after a missed read", (*story).recovers},
+	{"recover", "the module brings back the sponsors, and a sponsor's keys when they are read", (*story).recovers},
 	{"return", "the sponsor signs in again and finds the excluded nodes", (*story).sponsorReturns},
 	{"outage", "the remote goes down and comes back", (*story).survivesOutage},
 	{"stop", "everything stops", (*story).stops},

@@ -190,6 +190,7 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(int, IsKeysPositionRequest, (RedisModuleCtx *ctx)) \
     X(void, KeyAtPosWithFlags, (RedisModuleCtx *ctx, int pos, int flags)) \
     X(void, Free, (void *ptr)) \
+    X(float, GetUsedMemoryRatio, ()) \
     X(int, ReplyWithCallReply, (RedisModuleCtx *ctx, RedisModuleCallReply *reply)) \
     X(RedisModuleString *, GetCurrentUserName, (RedisModuleCtx *ctx)) \
     X(RedisModuleString *, GetClientUserNameById, (RedisModuleCtx *ctx, uint64_t id)) \

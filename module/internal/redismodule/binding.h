@@ -164,6 +164,11 @@ struct bytes {
 int set_key_prefixes(const char *prefixes, const size_t *lens, int n);
 int subscribe_key_events(RedisModuleCtx *ctx);
 
+// Reads a key that is not there, as a client would, and tells what of that is
+// seen. key begins with one of the prefixes.
+enum { COMMAND_SEEN = 2, MISS_SEEN = 4 };
+int probe(RedisModuleCtx *ctx, const char *key, size_t len);
+
 // Has the arguments of commands kept for the key events that they cause.
 int register_filter(RedisModuleCtx *ctx);
 

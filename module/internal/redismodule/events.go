@@ -66,6 +66,14 @@ func SetKeyPrefixes(prefixes []string) error {
 	return nil
 }
 
+// Probe reads key, which is not there and begins with one of the prefixes of
+// SetKeyPrefixes, as a client would, and tells whether the server shows the module the
+// command and the miss: without either, nothing is read through.
+func (c Context) Probe(key string) (command, miss bool) {
+	seen := C.probe(c.ptr, stringPointer(key), C.size_t(len(key)))
+	return seen&C.COMMAND_SEEN != 0, seen&C.MISS_SEEN != 0
+}
+
 // SubscribeEvents has the server report key events and server events to the
 // Module. Call it while the module loads.
 func (c Context) SubscribeEvents() error {

@@ -111,13 +111,17 @@ void set_through(int on) {
     unsettle();
 }
 
+// Whether the server may evict keys before it runs the command that passes by:
+// a settled key may be gone by then.
+static int may_evict(void) { return rm_GetUsedMemoryRatio() > 0.99f; }
+
 // Whether one of a command's arguments may be a key that is not settled.
 static int uses_unsettled(RedisModuleCommandFilterCtx *filter, int argc) {
     for (int i = 1; i < argc; i++) {
         size_t len;
         const char *arg =
             rm_StringPtrLen(rm_CommandFilterArgGet(filter, i), &len);
-        if (is_reported(arg, len) && !is_settled(arg, len))
+        if (is_reported(arg, len) && (!is_settled(arg, len) || may_evict()))
             return 1;
     }
     return 0;

@@ -97,8 +97,15 @@ static int names_reported_key(RedisModuleCommandFilterCtx *filter, int pos) {
     return is_reported(key, len);
 }
 
+// What has been seen of a probe; 0: none is under way.
+static int probing;
+
 // Stands on the path of every command of the whole server.
 static void on_command_filter(RedisModuleCommandFilterCtx *filter) {
+    if (probing) {
+        probing |= COMMAND_SEEN;
+        return;
+    }
     if (own_use > 0)
         return;
     __atomic_store_n(&unit, unit + 1, __ATOMIC_RELAXED);
@@ -142,6 +149,21 @@ static void on_command_filter(RedisModuleCommandFilterCtx *filter) {
     captured.two_keys = len == 5 && (name[1] | 0x20) == 'm';
 }
 
+int probe(RedisModuleCtx *ctx, const char *key, size_t len) {
+    RedisModuleString *name = rm_CreateString(NULL, key, len);
+    int own = own_use;
+    own_use = 0;
+    probing = 1;
+    RedisModuleCallReply *reply = rm_Call(ctx, "GET", "s", name);
+    if (reply != NULL)
+        rm_FreeCallReply(reply);
+    int seen = probing;
+    probing = 0;
+    own_use = own;
+    rm_FreeString(NULL, name);
+    return seen;
+}
+
 int register_filter(RedisModuleCtx *ctx) {
     return rm_RegisterCommandFilter(ctx, on_command_filter, 0) ? RM_OK : RM_ERR;
 }
@@ -153,6 +175,10 @@ static int on_key_event(RedisModuleCtx *ctx, int type, const char *event,
     const char *name = rm_StringPtrLen(key, &len);
     if (!is_reported(name, len) || rm_GetSelectedDb(ctx) != 0)
         return RM_OK;
+    if (type == RM_NOTIFY_KEY_MISS && probing) {
+        probing |= MISS_SEEN;
+        return RM_OK;
+    }
     if (may_unsettle(type, event))
         unsettle_key(name, len);
     if (own_use > 0 ||
