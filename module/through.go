@@ -52,7 +52,7 @@ func (m *sponsor) through(p redismodule.Passage) {
 		p.Run(false) // is refused, or none of our business
 		return
 	}
-	need := m.need(p)
+	need := m.need(p, p.MayBlock() && caches(p))
 	switch {
 	case need == nil:
 		m.run(p, true)
@@ -77,16 +77,43 @@ func (m *sponsor) goOn(p redismodule.Passage, need *replication.Need, err error)
 		p.ReplyError("READONLY You can't write against a read only replica.")
 	case p.Write && redismodule.Paused():
 		p.ReplyError("TRYAGAIN clients have been paused while the command waited for a key; it was not run")
-	case need.Met() && m.need(p) != nil:
+	default:
+		m.runMet(p, need)
+	}
+}
+
+// runMet runs a command whose need was met, or was not in time.
+func (m *sponsor) runMet(p redismodule.Passage, need *replication.Need) {
+	d := newData(p.Context)
+	names, ok := need.Apart(d)
+	switch {
+	case !ok:
+		p.ReplyError("TRYAGAIN a key was written while it was brought back; the command was not run")
+	case len(names) > 0 && p.MayRun():
+		p.RunRenamed(names)
+	case need.Met() && m.need(p, false) != nil:
 		p.ReplyError("TRYAGAIN a key was evicted as soon as it was here; the command was not run")
 	default:
 		m.run(p, true)
 	}
+	if p.Role().Master && !redismodule.Paused() { // else it goes by its expiry
+		need.Install(d)
+	}
+}
+
+// caches reports whether the client of a command caches what it reads by it. The answers of
+// these commands tell of more than the value, which is beside its place until then.
+func caches(p redismodule.Passage) bool {
+	switch p.Name {
+	case "ttl", "pttl", "expiretime", "pexpiretime", "object", "memory":
+		return false
+	}
+	return !p.Write && p.Tracks()
 }
 
 // need is what a command has to wait for, or nil.
-func (m *sponsor) need(p redismodule.Passage) *replication.Need {
-	return m.engine.Need(p.Keys, newData(p.Context))
+func (m *sponsor) need(p redismodule.Passage, caches bool) *replication.Need {
+	return m.engine.Need(p.Keys, caches, newData(p.Context))
 }
 
 // run runs a command. What it removes of keys that are away still is removed on the

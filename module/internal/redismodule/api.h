@@ -45,6 +45,15 @@ typedef struct RedisModuleSwapDbInfo {
     int32_t dbnum_second;
 } RedisModuleSwapDbInfo;
 
+typedef struct RedisModuleClientInfo {
+    uint64_t version;
+    uint64_t flags;
+    uint64_t id;
+    char addr[46];
+    uint16_t port;
+    uint16_t db;
+} RedisModuleClientInfo;
+
 typedef struct {
     int version;
     size_t sizeof_historyentry;
@@ -190,6 +199,8 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(int, IsKeysPositionRequest, (RedisModuleCtx *ctx)) \
     X(void, KeyAtPosWithFlags, (RedisModuleCtx *ctx, int pos, int flags)) \
     X(void, Free, (void *ptr)) \
+    X(unsigned long long, GetClientId, (RedisModuleCtx *ctx)) \
+    X(int, GetClientInfoById, (void *ci, uint64_t id)) \
     X(float, GetUsedMemoryRatio, ()) \
     X(int, ReplyWithCallReply, (RedisModuleCtx *ctx, RedisModuleCallReply *reply)) \
     X(RedisModuleString *, GetCurrentUserName, (RedisModuleCtx *ctx)) \
@@ -226,6 +237,7 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(CTX_FLAGS_CLUSTER, 1 << 5) \
     X(CTX_FLAGS_LOADING, 1 << 13) \
     X(CTX_FLAGS_DENY_BLOCKING, 1 << 21) \
+    X(CLIENTINFO_FLAG_TRACKING, 1 << 3) \
     X(NOTIFY_GENERIC, 1 << 2) \
     X(NOTIFY_EXPIRED, 1 << 8) \
     X(NOTIFY_EVICTED, 1 << 9) \

@@ -231,6 +231,16 @@ int may_run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 int may_pass_through(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
                      int argc, int write);
 
+// Whether the client caches what it reads (CLIENT TRACKING).
+int tracks(RedisModuleCtx *ctx);
+
+// Runs a command like run_through, but that n of its arguments are others:
+// names holds these one after the other. The client's user need not have rights
+// for them.
+void run_renamed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+                 const int *positions, const char *names, const size_t *lens,
+                 int n);
+
 // Runs a command as the client of ctx would, and answers with what it answers.
 void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
                  int how);

@@ -238,15 +238,20 @@ int may_pass_through(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
     return ok;
 }
 
-void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
-                 int how) {
+int tracks(RedisModuleCtx *ctx) {
+    RedisModuleClientInfo info = {.version = 1};
+    return rm_GetClientInfoById(&info, rm_GetClientId(ctx)) == RM_OK &&
+           (info.flags & RM_CLIENTINFO_FLAG_TRACKING) != 0;
+}
+
+// Runs a command and answers with what it answers. format is that of rm_Call.
+static void run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+                int how, const char *format) {
     int before = passing_through;
     errno = 0;
     passing_through = how;
-    // As the client's user, in its protocol, with what it writes going to the
-    // AOF and the replicas, and refused for want of memory as it would be.
     RedisModuleCallReply *reply = rm_Call(ctx, rm_StringPtrLen(argv[0], NULL),
-                                          "!v0CME", argv + 1, (size_t)argc - 1);
+                                          format, argv + 1, (size_t)argc - 1);
     int why = errno;
     passing_through = before;
     if (reply == NULL || why == EACCES) {
@@ -268,4 +273,30 @@ void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
     }
     if (reply != NULL)
         rm_FreeCallReply(reply);
+}
+
+void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+                 int how) {
+    // As the client's user, in its protocol, with what it writes going to the
+    // AOF and the replicas, and refused for want of memory as it would be.
+    run(ctx, argv, argc, how, "!v0CME");
+}
+
+void run_renamed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+                 const int *positions, const char *names, const size_t *lens,
+                 int n) {
+    RedisModuleString **others = malloc((size_t)argc * sizeof(*others));
+    if (others == NULL) {
+        rm_ReplyWithError(ctx, "ERR out of memory");
+        return;
+    }
+    memcpy(others, argv, (size_t)argc * sizeof(*others));
+    for (int i = 0; i < n; i++) {
+        others[positions[i]] = rm_CreateString(NULL, names, lens[i]);
+        names += lens[i];
+    }
+    run(ctx, others, argc, THROUGH_ASKED, "v0E");
+    for (int i = 0; i < n; i++)
+        rm_FreeString(NULL, others[positions[i]]);
+    free(others);
 }

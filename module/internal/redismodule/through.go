@@ -151,6 +151,38 @@ func (p Passage) Run(asked bool) {
 	C.run_through(p.ptr, p.argv, p.argc, how)
 }
 
+// Tracks reports whether the client caches what it reads (CLIENT TRACKING).
+func (p Passage) Tracks() bool { return C.tracks(p.ptr) != 0 }
+
+// RunRenamed runs the command, which only reads, with other names for some of its keys. The
+// client's user need not have rights for these: ask MayRun first.
+func (p Passage) RunRenamed(names map[string]string) {
+	var n C.int
+	positions := C.key_positions(p.argv, p.argc, &n)
+	if positions == nil {
+		p.Run(true)
+		return
+	}
+	defer C.free_positions(positions)
+	args := unsafe.Slice(p.argv, p.argc)
+	var (
+		at    []C.int
+		bytes []byte
+		lens  []C.size_t
+	)
+	for _, position := range unsafe.Slice(positions, n) {
+		if name, ok := names[copyString(args[position])]; ok {
+			at, lens = append(at, position), append(lens, C.size_t(len(name)))
+			bytes = append(bytes, name...)
+		}
+	}
+	if len(at) == 0 {
+		p.Run(true)
+		return
+	}
+	C.run_renamed(p.ptr, p.argv, p.argc, &at[0], (*C.char)(unsafe.Pointer(&bytes[0])), &lens[0], C.int(len(at)))
+}
+
 // Block makes the client wait. Ask MayBlock first.
 func (p Passage) Block() *BlockedPassage {
 	return &BlockedPassage{Blocked{ptr: C.block_client(p.ptr, 1)}}

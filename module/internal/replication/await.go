@@ -54,6 +54,7 @@ func (s *session) mayNeed(key string) bool {
 type Need struct {
 	session *session
 	fetches []awaited
+	apart   *apart   // nil: what is brought back takes its place
 	unknown []string // keys of which it is not known whether they are replicated, or old
 	begun   time.Time
 	err     error // there is no point in waiting
@@ -67,13 +68,17 @@ type awaited struct {
 
 // Need tells what a command that uses keys has to wait for; nil: it may run. If there is nothing to be waited for because the remote cannot be reached, or a fetch
 // has failed just now, the command runs with what is here. d is the data set at this
-// moment. Need never waits.
-func (e *Engine) Need(keys []string, d Data) *Need {
+// moment. If the client caches what it reads, what is brought back is put beside its
+// place first (apart.go). Need never waits.
+func (e *Engine) Need(keys []string, caches bool, d Data) *Need {
 	s := e.current()
 	if s == nil || !s.blocks() {
 		return nil
 	}
 	n := &Need{session: s, begun: time.Now()}
+	if caches {
+		n.apart = &apart{session: s}
+	}
 	trusted, hopeful := s.trusted(), s.link.hopeful(s.tuning.Load().ReadTimeout)
 	for _, key := range keys {
 		switch here := s.completeHere(key, d); {
@@ -86,11 +91,13 @@ func (e *Engine) Need(keys []string, d Data) *Need {
 		case !trusted, !s.travels(key):
 			n.unknown = append(n.unknown, key)
 			s.sponsors.refresh()
+		case caches && d.Stat(key).Type == typeNone:
+			n.apart.want(key)
 		default:
 			n.want(key)
 		}
 	}
-	if len(n.fetches)+len(n.unknown) == 0 && n.err == nil {
+	if len(n.fetches)+len(n.unknown) == 0 && n.err == nil && n.apart.none() {
 		return nil
 	}
 	return n
@@ -193,6 +200,9 @@ func (n *Need) wait(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
+	}
+	if n.err == nil && n.apart != nil {
+		n.err = n.apart.fetch(ctx)
 	}
 	return n.err
 }

@@ -50,6 +50,7 @@ type restoration struct {
 	flying  *change
 	stage   string
 	wanted  func() bool
+	apart   bool // it stays in the stage
 	ready   bool // what is on its way was put on top of value
 
 	done      int  // items staged
@@ -84,13 +85,15 @@ func (r *restoration) step(d Data) (done bool, err error) {
 		return true, r.drop(d) // all of it is here, and what is missing was removed
 	case len(v.items) == 0:
 		return true, r.drop(d) // all of it has been removed here
+	case here.Type != typeNone && r.apart:
+		return true, r.drop(d)
 	case here.Type != typeNone && !v.kind.merges():
 		return true, r.drop(d) // it is for the change to say which counts
 	case here.Type != typeNone:
 		return r.mergeSome(d, here)
 	case r.merging:
 		return false, keyError("merge", v.key, errLostOnTheWay)
-	case r.done == 0 && v.kind.part(v.items) == len(v.items):
+	case r.done == 0 && !r.apart && v.kind.part(v.items) == len(v.items):
 		if err := writeAll(d, v.kind.adds(v.key, v.items)); err != nil {
 			return false, err
 		}
@@ -105,6 +108,8 @@ func (r *restoration) step(d Data) (done bool, err error) {
 		return false, keyError("restore", v.key, errLostOnTheWay)
 	case r.done < len(v.items):
 		return false, r.stageSome(d)
+	case r.apart:
+		return true, nil
 	}
 	if err := write(d, "RENAME", r.stage, v.key); err != nil {
 		return false, err
@@ -183,5 +188,6 @@ func (r *restoration) drop(d Data) error {
 	if r.done == 0 {
 		return nil
 	}
+	r.done = 0
 	return write(d, "UNLINK", r.stage)
 }

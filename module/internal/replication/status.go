@@ -11,7 +11,7 @@ import (
 // counters are what the engine has done since it began, over all sessions.
 type counters struct {
 	acknowledged, fetched, misses, absentHits, errors atomic.Int64
-	waiting, timeouts                                 atomic.Int64
+	waiting, timeouts, apart                          atomic.Int64
 
 	mu   sync.Mutex
 	last string // the last error, in one line

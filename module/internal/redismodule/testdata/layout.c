@@ -6,6 +6,7 @@
 #define RedisModuleEvent OurEvent
 #define RedisModuleFlushInfo OurFlushInfo
 #define RedisModuleSwapDbInfo OurSwapDbInfo
+#define RedisModuleClientInfo OurClientInfo
 #define RedisModuleCommandInfoVersion OurCommandInfoVersion
 #define RedisModuleCommandHistoryEntry OurCommandHistoryEntry
 #define RedisModuleCommandKeySpec OurCommandKeySpec
@@ -16,6 +17,7 @@
 #undef RedisModuleEvent
 #undef RedisModuleFlushInfo
 #undef RedisModuleSwapDbInfo
+#undef RedisModuleClientInfo
 #undef RedisModuleCommandInfoVersion
 #undef RedisModuleCommandHistoryEntry
 #undef RedisModuleCommandKeySpec
@@ -42,6 +44,12 @@
 SAME_SIZE(Event);
 SAME_FIELD(Event, id);
 SAME_FIELD(Event, dataver);
+
+SAME_SIZE(ClientInfo);
+SAME_FIELD(ClientInfo, version);
+SAME_FIELD(ClientInfo, flags);
+SAME_FIELD(ClientInfo, id);
+SAME_FIELD(ClientInfo, db);
 
 SAME_SIZE(FlushInfo);
 SAME_FIELD(FlushInfo, version);
