@@ -352,3 +352,31 @@ func TestR4_NoRoom(t *testing.T) {
 		})
 	})
 }
+
+// TestR11_ChecksAtLoad: STATUS tells whether the server shows the module what it needs, and
+// who lacks the grant for its commands.
+func TestR11_ChecksAtLoad(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		p := newPair(t, flavor, blocking,
+			"user reader on >pass ~user:* +smembers", "user writer on >pass ~user:* +sadd +sponsor.read",
+			"user granted on >pass ~user:* +@all -@admin", "user stranger on >pass ~other:* +@read", "user exact on >pass ~user:* +hget +hset +sponsor.read +sponsor.write")
+		redistest.Eventually(t, soon, func() error {
+			st, err := status(p.l)
+			if err != nil {
+				return err
+			}
+			if st["self_test"] != "ok" || st["users_without_grant"] != "reader writer" {
+				return fmt.Errorf("self_test = %v, users_without_grant = %v", st["self_test"], st["users_without_grant"])
+			}
+			return nil
+		})
+		// Our commands tell their keys, and are nobody's but ours.
+		wantReply(t, p.l, "[user:7]", "COMMAND", "GETKEYS", "SPONSOR.READ", "HGET", "user:7", "f")
+		wantReply(t, p.l, "[user:7 user:8]", "COMMAND", "GETKEYS", "SPONSOR.WRITE", "SMOVE", "user:7", "user:8", "m")
+		wantError(t, p.l, []string{"for the module itself"}, "SPONSOR.READ", "GET", "user:7")
+		wantError(t, p.l, []string{"for the module itself"}, "SPONSOR.WRITE", "FLUSHALL")
+		if !p.local.LogContains("+sponsor.read +sponsor.write") {
+			t.Error("the log does not say what to do")
+		}
+	})
+}
