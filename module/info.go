@@ -99,6 +99,7 @@ func memory() []field {
 	return []field{
 		numberField("go_heap_bytes", int64(samples[0].Value.Uint64())),
 		numberField("go_total_bytes", int64(samples[1].Value.Uint64())),
+		numberField("table_bytes", redismodule.TableBytes()),
 		numberField("goroutines", int64(samples[2].Value.Uint64())),
 	}
 }

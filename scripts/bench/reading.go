@@ -79,6 +79,45 @@ func measureMiss(ctx context.Context, l *lab, e effort) (string, error) {
 	return fmt.Sprintf("%.2f (%s against %s)", ours/theirs, ms(seconds(ours)), ms(seconds(theirs))), nil
 }
 
+// measureHits compares reads of sponsors' keys that are here with the same reads of a server
+// that knows nothing of sponsors.
+func measureHits(ctx context.Context, l *lab, e effort) (string, error) {
+	local, err := l.following(ctx, manySponsors)
+	if err != nil {
+		return "", err
+	}
+	plain, err := l.startPlain(ctx)
+	if err != nil {
+		return "", err
+	}
+	const people = 1000
+	for _, s := range []*server{local, plain} {
+		for i := range people {
+			if err := s.db.SAdd(ctx, keyspace.ExcludedNodesKey(owner(i)), node(i)).Err(); err != nil {
+				return "", err
+			}
+		}
+	}
+	if err := local.safe(ctx); err != nil {
+		return "", err
+	}
+	side := func(s *server) func() (float64, error) {
+		return func() (float64, error) {
+			rates, err := s.benchmark(ctx, "-n", strconv.Itoa(pipelinedRequests), "-P", strconv.Itoa(pipelining), "-r", strconv.Itoa(people),
+				"SMEMBERS", keyspace.ExcludedNodesKey("__rand_int__"))
+			for _, r := range rates {
+				return r, err // there is but one
+			}
+			return 0, err
+		}
+	}
+	o, err := inTurns(e.many, side(local), side(plain))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%.2f (%s against %s)", o.ratio(), rate(median(o.ours)), rate(median(o.theirs))), nil
+}
+
 // missingClients is how many miss one key at once.
 const missingClients = 1000
 

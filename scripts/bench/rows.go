@@ -63,6 +63,10 @@ func rows(e effort) []row {
 			"at most 1.3", measureMiss,
 		},
 		{
+			"hits", fmt.Sprintf("reads of sponsors' keys that are here, with -P %d, rate with the module against without", pipelining),
+			"no measurable cost", measureHits,
+		},
+		{
 			"miss-storm", fmt.Sprintf("fetches when %s clients miss one key at once", count(missingClients)),
 			"1", measureMissStorm,
 		},

@@ -199,6 +199,7 @@ void set_through(int on);
 // since known was what knowledge returned.
 void settle_key(const char *name, size_t len, int64_t until, uint64_t known);
 uint64_t knowledge(void);
+size_t table_bytes(void); // that all of this takes; the main thread's to ask
 void unsettle_key(const char *name, size_t len);
 
 // Forgets all settled keys. Any thread may call it.

@@ -30,6 +30,9 @@ struct settled {
 // The main thread's own, but for generation.
 static struct settled *settled;
 static uint64_t generation = 1;
+static size_t settled_size; // bytes of all of it
+
+size_t table_bytes(void) { return settled_size; }
 
 static struct settled *place_of(const char *name, size_t len) {
     uint64_t hash = 14695981039346656037u; // FNV-1a
@@ -58,16 +61,21 @@ static int is_settled(const char *name, size_t len) {
 }
 
 void settle_key(const char *name, size_t len, int64_t until, uint64_t known) {
-    if (settled == NULL)
+    if (settled == NULL) {
         settled = calloc(SETTLED_PLACES, sizeof(*settled));
-    if (settled == NULL)
-        return;
+        if (settled == NULL)
+            return;
+        settled_size = SETTLED_PLACES * sizeof(*settled);
+    }
     struct settled *place = place_of(name, len);
     if (!holds(place, name, len)) {
         char *copy = malloc(len + 1);
         if (copy == NULL)
             return;
         memcpy(copy, name, len);
+        if (place->name != NULL)
+            settled_size -= place->len + 1;
+        settled_size += len + 1;
         free(place->name);
         place->name = copy;
         place->len = len;

@@ -95,6 +95,10 @@ func Settle(key string, until time.Time, known uint64) {
 	C.settle_key(stringPointer(key), C.size_t(len(key)), ms, C.uint64_t(known))
 }
 
+// TableBytes is how much memory it takes to know what is settled. It is the main thread's
+// to ask.
+func TableBytes() int64 { return int64(C.table_bytes()) }
+
 // Knowledge is a number that Unsettle changes.
 func Knowledge() uint64 { return uint64(C.knowledge()) }
 
