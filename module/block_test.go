@@ -266,7 +266,7 @@ func TestBlockedClients(t *testing.T) {
 		must(t, p.l, cmd("SADD", sponsorsKey, "7", "8"), cmd("SADD", "user:7:mnodes", "a"))
 		p.safe(t)
 		p.loseAll(t)
-		proxy.Latency(3 * time.Second)
+		proxy.Latency(time.Second)
 		for name, end := range map[string]func(id int64) [][]any{
 			"CLIENT UNBLOCK": func(id int64) [][]any { return [][]any{cmd("CLIENT", "UNBLOCK", id, "ERROR")} },
 			"CLIENT KILL":    func(id int64) [][]any { return [][]any{cmd("CLIENT", "KILL", "ID", id)} },
@@ -296,7 +296,7 @@ func TestBlockedClients(t *testing.T) {
 			wantReply(t, p.l, "[a]", "SMEMBERS", "user:7:mnodes")
 			must(t, p.l, cmd("FLUSHALL"))
 			eventuallyMembers(t, p.l, sponsorsKey, "7", "8")
-			proxy.Latency(3 * time.Second)
+			proxy.Latency(time.Second)
 		}
 		proxy.Latency(0)
 	})
