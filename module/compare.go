@@ -41,6 +41,7 @@ func (m *sponsor) runVerify(ctx redismodule.Context, args []string) {
 		fields = append(fields,
 			numberField("away", r.Away),
 			numberField("busy", r.Busy),
+			numberField("failed", r.Failed),
 			numberField("duration_ms", int64(r.Duration/time.Millisecond)),
 		)
 		ctx.ReplyMap(len(fields) + 1)

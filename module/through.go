@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/fault"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/redismodule"
@@ -35,24 +37,39 @@ func (m *sponsor) filter(u redismodule.Use) redismodule.Verdict {
 	if !doubtful {
 		return redismodule.PassBy
 	}
-	verdict := m.table.verdict(u)
-	if verdict != redismodule.PassBy && u.MayPassThrough(verdict == redismodule.AsWrite) {
-		return verdict
+	how := m.table.how(u)
+	if how.verdict != redismodule.PassBy {
+		if may, _ := u.UserMay(how.verdict); may {
+			return how.verdict
+		}
+	}
+	m.fetchBeside(u, how)
+	return redismodule.PassBy
+}
+
+// fetchBeside brings back what a command uses that cannot wait. Where the server does not
+// tell whose it is, the user may not be logged in: then a miss will tell, which comes when
+// that was looked at, unless the command is one that waits by itself.
+func (m *sponsor) fetchBeside(u redismodule.Use, how passing) {
+	if removes[u.Name] {
+		return
+	}
+	if may, known := u.UserMay(redismodule.PassBy); !may || !known && !how.blocks {
+		return
 	}
 	for _, key := range u.Keys {
-		m.engine.Miss(key) // brought back beside it
+		m.engine.Miss(key)
 	}
-	return redismodule.PassBy
 }
 
 // through lets a command run when what it uses is here.
 func (m *sponsor) through(p redismodule.Passage) {
 	fault.Point("through")
 	if !p.InDatabase0() || !p.MayRun() {
-		p.Run(false) // is refused, or none of our business
+		m.exec(p, false) // is refused, or none of our business
 		return
 	}
-	need := m.need(p, p.MayBlock() && caches(p))
+	need := m.engine.Need(p.Keys, p.MayBlock() && caches(p), newData(p.Context))
 	switch {
 	case need == nil:
 		m.run(p, true)
@@ -61,37 +78,37 @@ func (m *sponsor) through(p redismodule.Passage) {
 	default:
 		client := p.Block()
 		go func() {
-			err := need.Wait()
-			client.Unblock(func(p redismodule.Passage) { m.goOn(p, need, err) })
+			var err error
+			defer func() {
+				if r := recover(); r != nil {
+					m.log.Error("waiting for a key has panicked", "panic", r, "stack", string(debug.Stack()))
+				}
+				client.Unblock(func(p redismodule.Passage) { m.goOn(p, need, err) })
+			}()
+			err = need.Wait()
 		}()
 	}
 }
 
-// goOn runs a command that has waited.
+// goOn runs a command that has waited. Anything may have happened meanwhile.
 func (m *sponsor) goOn(p redismodule.Passage, need *replication.Need, err error) {
 	fault.Point("go-on")
+	d := newData(p.Context)
+	names, ok := need.Apart(d)
 	switch {
-	case err != nil:
-		p.ReplyError("OOM " + err.Error())
+	case !p.MayRun():
+		m.exec(p, false) // is refused
 	case p.Write && !p.Role().Master:
 		p.ReplyError("READONLY You can't write against a read only replica.")
 	case p.Write && redismodule.Paused():
 		p.ReplyError("TRYAGAIN clients have been paused while the command waited for a key; it was not run")
-	default:
-		m.runMet(p, need)
-	}
-}
-
-// runMet runs a command whose need was met, or was not in time.
-func (m *sponsor) runMet(p redismodule.Passage, need *replication.Need) {
-	d := newData(p.Context)
-	names, ok := need.Apart(d)
-	switch {
+	case err != nil && !removes[p.Name]:
+		p.ReplyError("OOM " + err.Error())
 	case !ok:
 		p.ReplyError("TRYAGAIN a key was written while it was brought back; the command was not run")
-	case len(names) > 0 && p.MayRun():
+	case len(names) > 0:
 		p.RunRenamed(names)
-	case need.Met() && m.need(p, false) != nil:
+	case need.Met() && m.engine.Away(p.Keys, d):
 		p.ReplyError("TRYAGAIN a key was evicted as soon as it was here; the command was not run")
 	default:
 		m.run(p, true)
@@ -111,18 +128,9 @@ func caches(p redismodule.Passage) bool {
 	return !p.Write && p.Tracks()
 }
 
-// need is what a command has to wait for, or nil.
-func (m *sponsor) need(p redismodule.Passage, caches bool) *replication.Need {
-	return m.engine.Need(p.Keys, caches, newData(p.Context))
-}
-
 // run runs a command. What it removes of keys that are away still is removed on the
 // remote.
 func (m *sponsor) run(p redismodule.Passage, asked bool) {
-	if losesError(p) {
-		p.ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
-		return
-	}
 	if p.Write {
 		for _, key := range p.Keys {
 			kind, names, removes := removal(p, key)
@@ -137,6 +145,15 @@ func (m *sponsor) run(p redismodule.Passage, asked bool) {
 			m.writeMarksNow(p.Context)
 		}
 	}
+	m.exec(p, asked)
+}
+
+// exec runs a command as its client would.
+func (m *sponsor) exec(p redismodule.Passage, asked bool) {
+	if losesError(p) {
+		p.ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
+		return
+	}
 	p.Run(asked)
 }
 
@@ -144,18 +161,21 @@ func (m *sponsor) run(p redismodule.Passage, asked bool) {
 // to the answer of whoever comes next, if a module calls the command: GETDEL and GETSET
 // begin to hold their answer back there, and do not end that when the value is no string.
 func losesError(p redismodule.Passage) bool {
-	if p.Name != "getdel" && p.Name != "getset" {
+	if p.Name != "getdel" && p.Name != "getset" || len(p.Keys) == 0 || !p.MayRun() {
 		return false
 	}
 	typ := newData(p.Context).Stat(p.Keys[0]).Type
 	return typ != typeNames[redismodule.KeyNone] && typ != typeNames[redismodule.KeyString]
 }
 
+// removes are the commands that remove what they name, of whatever type it is.
+var removes = map[string]bool{"del": true, "unlink": true, "srem": true, "hdel": true}
+
 // removal tells which elements of key a command removes, if its arguments tell; NoKind:
 // all of it.
 func removal(p redismodule.Passage, key string) (kind replication.Kind, names []string, ok bool) {
 	switch p.Name {
-	case "del", "unlink", "getdel":
+	case "del", "unlink":
 		return replication.NoKind, nil, true
 	case "srem", "hdel":
 		args := p.Args()
@@ -172,15 +192,20 @@ func removal(p redismodule.Passage, key string) (kind replication.Kind, names []
 }
 
 // A commandTable tells by the names of commands, container|subcommand among them, how
-// those can pass through us that can.
-type commandTable map[string]redismodule.Verdict
+// they can pass through us.
+type commandTable map[string]passing
 
-// verdict is how a command can pass through us.
-func (t commandTable) verdict(u redismodule.Use) redismodule.Verdict {
-	if verdict, ok := t[u.Name]; ok {
-		return verdict
+type passing struct {
+	verdict redismodule.Verdict
+	blocks  bool // it waits by itself
+}
+
+// how is how a command can pass through us: not at all if it is not known.
+func (t commandTable) how(u redismodule.Use) passing {
+	if how, ok := t[u.Name]; ok {
+		return how
 	}
-	return t[u.Name+"|"+u.Sub()] // PassBy if there is no such command
+	return t[u.Name+"|"+u.Sub()]
 }
 
 // readCommandTable asks the server. Commands that block, that are not allowed in
@@ -223,11 +248,13 @@ func (t commandTable) add(commands []any) {
 			}
 		}
 		switch has := func(flag string) bool { return slices.Contains(flags, any(flag)) }; {
-		case has("blocking"), has("noscript"), name == "migrate":
-		case has("write"):
-			t[name] = redismodule.AsWrite
+		case has("blocking"):
+			t[name] = passing{blocks: true}
+		case has("noscript"), name == "migrate", strings.HasPrefix(name, "sponsor."):
+		case has("write"), has("may_replicate"): // such as PFCOUNT
+			t[name] = passing{verdict: redismodule.AsWrite}
 		case has("readonly"):
-			t[name] = redismodule.AsRead
+			t[name] = passing{verdict: redismodule.AsRead}
 		}
 	}
 }

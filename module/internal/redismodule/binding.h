@@ -227,10 +227,11 @@ void free_positions(int *positions);
 // Whether the client's user may run a command.
 int may_run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 
-// Whether the user of client id may have their commands pass through us. Where
-// the server does not tell which client it is (id 0), nobody knows: then yes.
-int may_pass_through(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
-                     int argc, int write);
+// Whether the user of client id may run a command: as it is (FILTER_PASS), or
+// as the command of ours that it would become. Where the server does not tell
+// which client it is (id 0), nobody knows: then yes.
+int client_may(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
+               int argc, int how);
 
 // Whether the client caches what it reads (CLIENT TRACKING).
 int tracks(RedisModuleCtx *ctx);

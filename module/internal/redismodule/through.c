@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "_cgo_export.h"
@@ -19,6 +20,7 @@
 // a key whose place another one takes: then we are asked once more.
 
 #define SETTLED_PLACES (1u << 16)
+#define SETTLED_NAME 256 // a longer name is not noted: anybody may make one up
 
 struct settled {
     char *name;
@@ -61,6 +63,8 @@ static int is_settled(const char *name, size_t len) {
 }
 
 void settle_key(const char *name, size_t len, int64_t until, uint64_t known) {
+    if (len > SETTLED_NAME)
+        return;
     if (settled == NULL) {
         settled = calloc(SETTLED_PLACES, sizeof(*settled));
         if (settled == NULL)
@@ -135,8 +139,20 @@ static int uses_unsettled(RedisModuleCommandFilterCtx *filter, int argc) {
     return 0;
 }
 
+// Whether a command is one by which others pass through us.
+static int is_ours(const RedisModuleString *command) {
+    size_t len;
+    const char *name = rm_StringPtrLen(command, &len);
+    return (len == strlen(THROUGH_READ) &&
+            strncasecmp(name, THROUGH_READ, len) == 0) ||
+           (len == strlen(THROUGH_WRITE) &&
+            strncasecmp(name, THROUGH_WRITE, len) == 0);
+}
+
 int rewrite(RedisModuleCommandFilterCtx *filter, int argc) {
-    if (!through || !uses_unsettled(filter, argc))
+    // Redis 7.0 shows a command once more that was postponed by CLIENT PAUSE.
+    if (!through || !uses_unsettled(filter, argc) ||
+        is_ours(rm_CommandFilterArgGet(filter, 0)))
         return 0;
     // A master's stream passes by here, too; and a script must run as it is.
     int flags = rm_GetContextFlags(NULL);
@@ -174,6 +190,8 @@ void free_positions(int *positions) { rm_Free(positions); }
 
 static void tell_keys(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     int n, *flags;
+    if (argc < 2 || is_ours(argv[1]))
+        return; // or whoever repeats the name would have us call ourselves
     int *positions =
         rm_GetCommandKeysWithFlags(ctx, argv + 1, argc - 1, &n, &flags);
     if (positions == NULL)
@@ -222,27 +240,35 @@ static int user_may(RedisModuleString *user_name, RedisModuleString **argv,
     return ok;
 }
 
+// Whether it is a client that runs the command. Another module has no user.
+static int has_user(RedisModuleCtx *ctx) {
+    return rm_GetClientInfoById(NULL, rm_GetClientId(ctx)) == RM_OK;
+}
+
 int may_run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (!has_user(ctx))
+        return 1;
     RedisModuleString *name = rm_GetCurrentUserName(ctx);
     int ok = user_may(name, argv, argc);
     rm_FreeString(ctx, name);
     return ok;
 }
 
-int may_pass_through(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
-                     int argc, int write) {
+int client_may(RedisModuleCtx *ctx, uint64_t id, RedisModuleString **argv,
+               int argc, int how) {
     if (id == 0)
         return 1;
-    RedisModuleString **ours = malloc(((size_t)argc + 1) * sizeof(*ours));
-    if (ours == NULL)
+    RedisModuleString **whole = malloc(((size_t)argc + 1) * sizeof(*whole));
+    if (whole == NULL)
         return 0;
-    ours[0] = write ? write_name : read_name;
-    memcpy(ours + 1, argv, (size_t)argc * sizeof(*argv));
+    whole[0] = how == FILTER_WRITE ? write_name : read_name;
+    memcpy(whole + 1, argv, (size_t)argc * sizeof(*argv));
     RedisModuleString *name = rm_GetClientUserNameById(ctx, id);
-    int ok = user_may(name, ours, argc + 1);
+    int ok = how == FILTER_PASS ? user_may(name, argv, argc)
+                                : user_may(name, whole, argc + 1);
     if (name != NULL)
         rm_FreeString(ctx, name);
-    free(ours);
+    free(whole);
     return ok;
 }
 
@@ -287,7 +313,7 @@ void run_through(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
                  int how) {
     // As the client's user, in its protocol, with what it writes going to the
     // AOF and the replicas, and refused for want of memory as it would be.
-    run(ctx, argv, argc, how, "!v0CME");
+    run(ctx, argv, argc, how, has_user(ctx) ? "!v0CME" : "!v0ME");
 }
 
 void run_renamed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,

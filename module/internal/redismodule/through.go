@@ -63,11 +63,10 @@ func (u Use) Sub() string {
 // Args are the command's arguments, its name first.
 func (u Use) Args() []string { return copyArgs(u.argv, u.argc) }
 
-// MayPassThrough reports whether the client's user has the grant for the command of
-// ours that u would become. Where the server does not tell who it is (Redis 7.0), it
-// reports true.
-func (u Use) MayPassThrough(write bool) bool {
-	return C.may_pass_through(mainThread.ctx, u.client, u.argv, u.argc, flag(write)) != 0
+// UserMay reports whether the client's user may run u as verdict has it. Where the server
+// does not tell who it is (Redis 7.0), known is false.
+func (u Use) UserMay(verdict Verdict) (may, known bool) {
+	return C.client_may(mainThread.ctx, u.client, u.argv, u.argc, C.int(verdict)) != 0, u.client != 0
 }
 
 // A Verdict is what becomes of a command.

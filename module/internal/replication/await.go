@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,9 @@ func (n *Need) want(key string) {
 		s.count.absentHits.Add(1)
 	case known.err != nil:
 		n.err = known.err
+	case known.state == failed: // just now
+		s.count.misses.Add(1)
+		s.count.timeouts.Add(1)
 	}
 	if ask && !s.misses.add(m) {
 		s.residency.settle(m, absence{})
@@ -175,14 +179,12 @@ func (n *Need) wait(ctx context.Context) error {
 			return err
 		}
 	}
-	err := eachInSlices(ctx, s.local, n.unknown, func(d Data, key string) error {
-		if !s.completeHere(key, d) && s.travels(key) {
-			n.want(key)
-		}
-		return n.err
-	})
+	missing, err := n.missing(ctx)
 	if err != nil {
 		return err
+	}
+	for _, key := range missing {
+		n.want(key)
 	}
 	for i := 0; i < len(n.fetches); i++ {
 		one := n.fetches[i]
@@ -207,9 +209,50 @@ func (n *Need) wait(ctx context.Context) error {
 	return n.err
 }
 
-// Met reports whether the wait was not in vain: then what is missing still has gone
-// again in the meantime.
-func (n *Need) Met() bool { return n.err == nil }
+// missing are those of the unknown keys that have to be brought back. The data set may not
+// be to be had for a long time, as while clients are paused.
+func (n *Need) missing(ctx context.Context) (keys []string, err error) {
+	if len(n.unknown) == 0 {
+		return nil, nil
+	}
+	s, found := n.session, make(chan []string, 1)
+	s.work.Go(func() {
+		err := guard("look for keys", func() error {
+			var missing []string
+			err := eachInSlices(s.ctx, s.local, n.unknown, func(d Data, key string) error {
+				if !s.completeHere(key, d) && s.travels(key) {
+					missing = append(missing, key)
+				}
+				return nil
+			})
+			found <- missing
+			return err
+		})
+		if err != nil {
+			s.fail("keys could not be looked for", err)
+		}
+	})
+	select {
+	case keys = <-found:
+		return keys, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Met reports whether the wait was not in vain, or has been ended: what is away still then
+// has to be waited for once more.
+func (n *Need) Met() bool { return n.err == nil || n.session.ctx.Err() != nil }
+
+// Away reports whether one of keys is away, and may be on the remote. d is the data set at
+// this moment.
+func (e *Engine) Away(keys []string, d Data) bool {
+	s := e.current()
+	return s != nil && s.blocks() && slices.ContainsFunc(keys, func(key string) bool {
+		return s.mayNeed(key) && !s.completeHere(key, d) && !s.residency.foundAbsent(key) &&
+			(key != s.config.sponsorsKey() || s.sponsors.mayComeBack())
+	})
+}
 
 // Miss has key brought back beside a command that uses it and cannot wait, if it may
 // be away. It never waits.

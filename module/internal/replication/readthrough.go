@@ -174,8 +174,8 @@ func (s *session) bringBack(all []miss) {
 			if v.key == s.config.sponsorsKey() {
 				s.sponsors.refresh()
 			}
-		default: // what is here counts, or was removed
-			s.residency.settle(m, absence{state: failed, until: time.Now().Add(retryMin)})
+		default: // what is here counts, or was removed: there is nothing to bring
+			s.residency.settle(m, absence{state: absent, until: time.Now().Add(retryMin)})
 		}
 	})
 	if err != nil {

@@ -118,6 +118,7 @@ func (s *session) greet() error {
 		s.meetAgain(errRemoteOld, true)
 	case r.high > noted.high:
 		s.old.Store(true)
+		s.local.Unsettle()
 		stale := s.changes.dropStale(r.low, r.high)
 		s.log.Warn("this data set is older than what the remote has; it takes from there what is newer",
 			"number", noted.high, "remote", r.high, "stale_marks", stale)

@@ -143,10 +143,19 @@ func (r *residency) quietUntil(key string) (quiet bool, until time.Time) {
 		return true, time.Time{}
 	}
 	known := r.keys[key]
-	if known.state == absent || known.state == failed && known.err == nil {
+	if known.state == absent {
 		return time.Now().Before(known.until), known.until
 	}
 	return false, time.Time{}
+}
+
+// foundAbsent reports whether the remote did not have key when it was asked last, and
+// nothing has happened to the key since.
+func (r *residency) foundAbsent(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := r.keys[key].state
+	return r.deleted.has(key) || state == absent || state == failed
 }
 
 // knownAbsent reports whether it is certain that the remote does not have key.

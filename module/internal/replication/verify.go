@@ -34,6 +34,7 @@ type VerifyResult struct {
 	Same    int64
 	Counts  map[Difference]int64
 	Away    int64 // keys that are on the remote, and merely away here: nothing is wrong with them
+	Failed  int64 // keys that the remote did not let us read
 	Busy    int64 // keys that were written all the time, so that they could not be compared
 
 	// Findings are the first keys that differ, FindingsKept at most, in the order of
@@ -109,6 +110,8 @@ const (
 	away    Difference = "away"
 	nowhere Difference = "nowhere"
 	busy    Difference = "busy"
+
+	unreadable Difference = "unreadable" // the remote refuses it
 )
 
 // batch compares keys, and counts them once all are compared.
@@ -126,6 +129,9 @@ func (c *comparison) batch(keys []string) error {
 	for i, key := range keys {
 		switch found[i] {
 		case same, away, nowhere:
+			continue
+		case unreadable:
+			c.session.fail("VERIFY cannot compare a key", values[i].err)
 			continue
 		}
 		if found[i], err = c.again(key); err != nil {
@@ -147,6 +153,8 @@ func (c *comparison) count(key string, found Difference) {
 		c.result.Away++
 	case busy:
 		c.result.Busy++
+	case unreadable:
+		c.result.Failed++
 	case same:
 		c.result.Checked++
 		c.result.Same++
@@ -222,7 +230,7 @@ func (c *changes) settledNow(key string) bool {
 // compare tells how what this server has differs from what the remote has, v.
 func (s *session) compare(v value) (found Difference, err error) {
 	if v.err != nil && !errors.Is(v.err, errTypeCannotTravel) {
-		return "", v.err
+		return unreadable, nil
 	}
 	var (
 		p     pager
