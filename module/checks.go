@@ -68,7 +68,7 @@ func (c *checks) usersWithoutGrant() string {
 }
 
 func (c *checks) run(ctx context.Context) {
-	c.test(ctx)
+	c.test()
 	for ctx.Err() == nil {
 		c.look()
 		select {
@@ -79,31 +79,28 @@ func (c *checks) run(ctx context.Context) {
 }
 
 // test reads a key of ours that is not there.
-func (c *checks) test(ctx context.Context) {
-	for ctx.Err() == nil {
-		var command, miss bool
-		err := redismodule.Main().Do(func(ctx redismodule.Context) {
-			command, miss = ctx.Probe(replication.JournalKey + ":probe")
-		})
-		result := "ok"
-		switch {
-		case errors.Is(err, redismodule.ErrUnloading):
-			return
-		case err != nil:
-			result = "failed: " + err.Error()
-		case !command:
-			result = "failed: the server does not show commands to the module"
-		case !miss && c.module.engine.Status().Org != "":
-			result = "failed: the server reports no key misses to the module"
-		}
-		if result != "ok" {
-			c.module.log.Warn("keys that are away are not brought back when they are read", "reason", result)
-		}
-		c.mu.Lock()
-		c.result = result
-		c.mu.Unlock()
+func (c *checks) test() {
+	var command, miss bool
+	err := redismodule.Main().Do(func(ctx redismodule.Context) {
+		command, miss = ctx.Probe(replication.JournalKey + ":probe")
+	})
+	result := "ok"
+	switch {
+	case errors.Is(err, redismodule.ErrUnloading):
 		return
+	case err != nil:
+		result = "failed: " + err.Error()
+	case !command:
+		result = "failed: the server does not show commands to the module"
+	case !miss && c.module.engine.Status().Org != "":
+		result = "failed: the server reports no key misses to the module"
 	}
+	if result != "ok" {
+		c.module.log.Warn("keys that are away are not brought back when they are read", "reason", result)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.result = result
 }
 
 // look finds the users who may use keys of sponsors and lack the grant for the commands

@@ -102,7 +102,7 @@ func (m *sponsor) goOn(p redismodule.Passage, need *replication.Need, err error)
 		p.ReplyError("READONLY You can't write against a read only replica.")
 	case p.Write && redismodule.Paused():
 		p.ReplyError("TRYAGAIN clients have been paused while the command waited for a key; it was not run")
-	case err != nil && !removes[p.Name]:
+	case err != nil:
 		p.ReplyError("OOM " + err.Error())
 	case !ok:
 		p.ReplyError("TRYAGAIN a key was written while it was brought back; the command was not run")

@@ -229,7 +229,8 @@ func (c *changes) settledNow(key string) bool {
 
 // compare tells how what this server has differs from what the remote has, v.
 func (s *session) compare(v value) (found Difference, err error) {
-	if v.err != nil && !errors.Is(v.err, errTypeCannotTravel) {
+	foreign := errors.Is(v.err, errTypeCannotTravel)
+	if v.err != nil && !foreign {
 		return unreadable, nil
 	}
 	var (
@@ -239,7 +240,7 @@ func (s *session) compare(v value) (found Difference, err error) {
 	)
 	err = inSlices(s.ctx, s.local, func(d Data) (bool, error) {
 		stat := d.Stat(v.key)
-		isHere, isThere := stat.Type != typeNone, v.kind != nil || v.err != nil
+		isHere, isThere := stat.Type != typeNone, v.kind != nil || foreign
 		switch {
 		case !isHere && !isThere:
 			found = nowhere
@@ -250,7 +251,7 @@ func (s *session) compare(v value) (found Difference, err error) {
 		case !isThere:
 			found = MissingRemote
 			return true, nil
-		case v.err != nil || stat.Type != v.kind.name:
+		case v.kind == nil || stat.Type != v.kind.name:
 			found = Different
 			return true, nil
 		}
