@@ -9,8 +9,11 @@
 // becomes a dead letter (dispute.go, deadletter.go). Sync reads values from the local
 // data set in slices (backfill.go) and writes them to the remote over several
 // connections (writer.go); so does the first contact with a remote (contact.go). A
-// read that found nothing comes in through KeyEvent too, and the key is fetched and
-// put back (readthrough.go, fetch.go, restore.go). Who is a sponsor is known from a
+// command that uses a key which is away asks Look and Need, and waits (await.go; apart.go
+// for clients that cache); a read that found nothing comes in through KeyEvent. Either has
+// the key fetched and put back (readthrough.go, fetch.go, restore.go); what is known of keys
+// that are away is in residency.go. Pull and Verify (pull.go, verify.go) are jobs (jobs.go)
+// over all keys. Who is a sponsor is known from a
 // copy of the set sponsors:<org> (sponsors.go); what becomes of the keys of who is none
 // any more is in lapse.go, of who wants to be forgotten in forget.go. Which side has an
 // old state is told by record.go.
