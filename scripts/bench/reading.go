@@ -16,18 +16,23 @@ import (
 // missedElements is how many members the set has that is missed.
 const missedElements = 50
 
+// followingASet starts a local server with a sponsor's set, which the remote has, too.
+func (l *lab) followingASet(ctx context.Context) (local *server, key string, err error) {
+	if local, err = l.following(ctx, 1); err != nil {
+		return nil, "", err
+	}
+	key = keyspace.ExcludedNodesKey(owner(0))
+	if err := local.addMembers(ctx, key, missedElements, node); err != nil {
+		return nil, "", err
+	}
+	return local, key, local.safe(ctx)
+}
+
 // measureMiss reads a set that is away, and against that the same set here and then on
 // the remote.
 func measureMiss(ctx context.Context, l *lab, e effort) (string, error) {
-	local, err := l.following(ctx, 1)
+	local, key, err := l.followingASet(ctx)
 	if err != nil {
-		return "", err
-	}
-	key := keyspace.ExcludedNodesKey(owner(0))
-	if err := local.addMembers(ctx, key, missedElements, node); err != nil {
-		return "", err
-	}
-	if err := local.safe(ctx); err != nil {
 		return "", err
 	}
 	here, err := dial(ctx, local)
@@ -123,15 +128,8 @@ const missingClients = 1000
 
 // measureMissStorm has many clients miss one key at once, and counts the fetches.
 func measureMissStorm(ctx context.Context, l *lab, _ effort) (string, error) {
-	local, err := l.following(ctx, 1)
+	local, key, err := l.followingASet(ctx)
 	if err != nil {
-		return "", err
-	}
-	key := keyspace.ExcludedNodesKey(owner(0))
-	if err := local.addMembers(ctx, key, missedElements, node); err != nil {
-		return "", err
-	}
-	if err := local.safe(ctx); err != nil {
 		return "", err
 	}
 	conns := make([]*conn, missingClients)

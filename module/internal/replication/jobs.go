@@ -44,8 +44,24 @@ func (j *Job[R]) Wait() (R, error) {
 	return j.result, j.err
 }
 
+// work is what a job does.
+type work[R any] func(*Job[R]) (R, error)
+
+// startJob begins a job of the session that there is, or joins one.
+func startJob[R any](e *Engine, owners []string, of func(*session) (*jobs[R], work[R])) (*Job[R], error) {
+	s, err := e.open()
+	switch {
+	case err != nil:
+		return nil, err
+	case s.config.Remote.Host == "":
+		return nil, ErrNoRemote
+	}
+	js, do := of(s)
+	return js.start(s, owners, do), nil
+}
+
 // start begins a job, or joins one.
-func (js *jobs[R]) start(s *session, owners []string, do func(*Job[R]) (R, error)) *Job[R] {
+func (js *jobs[R]) start(s *session, owners []string, do work[R]) *Job[R] {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	slices.Sort(owners)

@@ -21,14 +21,7 @@ type PullResult struct {
 // call for the same owners joins the first. Pull does not wait. Call it where Sync is
 // called.
 func (e *Engine) Pull(owners []string) (*Job[PullResult], error) {
-	s, err := e.open()
-	switch {
-	case err != nil:
-		return nil, err
-	case s.config.Remote.Host == "":
-		return nil, ErrNoRemote
-	}
-	return s.pulls.start(s, owners, s.pull), nil
+	return startJob(e, owners, func(s *session) (*jobs[PullResult], work[PullResult]) { return s.pulls, s.pull })
 }
 
 func (s *session) pull(j *Job[PullResult]) (PullResult, error) {

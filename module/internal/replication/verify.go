@@ -51,14 +51,7 @@ const FindingsKept = 100
 // arrived, before it is told. A second call for the same owners joins the first. Verify
 // does not wait. Call it where Sync is called.
 func (e *Engine) Verify(owners []string) (*Job[VerifyResult], error) {
-	s, err := e.open()
-	switch {
-	case err != nil:
-		return nil, err
-	case s.config.Remote.Host == "":
-		return nil, ErrNoRemote
-	}
-	return s.verifies.start(s, owners, s.verify), nil
+	return startJob(e, owners, func(s *session) (*jobs[VerifyResult], work[VerifyResult]) { return s.verifies, s.verify })
 }
 
 func (s *session) verify(j *Job[VerifyResult]) (VerifyResult, error) {
