@@ -208,19 +208,72 @@ func TestR8_OneFetchForAll(t *testing.T) {
 // TestR8_AbsentKeysCostNothing: a hundred thousand misses of keys that the remote does not
 // have cause one request for each key.
 func TestR8_AbsentKeysCostNothing(t *testing.T) {
-	p := following(t, redistest.Flavor{}, "sponsor.absent-ttl-ms 60000", `sponsor.keys "user:<id>:x:*"`)
-	const keys, rounds = 100, 1000
-	before := calls(t, p.r, "type")
-	for range rounds {
-		pipelined(t, p.l, func(yield func(...any)) {
-			for i := range keys {
-				yield("EXISTS", fmt.Sprintf("user:7:x:%d", i))
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		p := following(t, flavor, "sponsor.absent-ttl-ms 60000", `sponsor.keys "user:<id>:x:*"`)
+		const keys, rounds = 100, 1000
+		before := calls(t, p.r, "type")
+		for range rounds {
+			pipelined(t, p.l, func(yield func(...any)) {
+				for i := range keys {
+					yield("EXISTS", fmt.Sprintf("user:7:x:%d", i))
+				}
+			})
+		}
+		if n := calls(t, p.r, "type") - before; n > keys || n == 0 {
+			t.Errorf("the remote was asked %d times for %d keys", n, keys)
+		}
+	})
+}
+
+// TestR4_RESP2: the answer is in the client's own protocol.
+func TestR4_RESP2(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		p := following(t, flavor)
+		must(t, p.l, cmd("HSET", "user:7", "f", "1"))
+		p.safe(t)
+		must(t, p.l, cmd("FLUSHALL"))
+		eventuallyMembers(t, p.l, sponsorsKey, "7")
+		old := p.local.Client(func(o *redis.Options) { o.Protocol = 2 })
+		wantReply(t, old, "[1 f]", "HGETALL", "user:7")
+		must(t, p.l, cmd("FLUSHALL"))
+		eventuallyMembers(t, p.l, sponsorsKey, "7")
+		wantReply(t, p.l, "map[f:1]", "HGETALL", "user:7")
+	})
+}
+
+// TestWatch: a transaction on a watched key that is away works, after one that was disturbed
+// by its coming back, at most.
+func TestWatch(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		const key = "user:7"
+		p := following(t, flavor)
+		for range 20 {
+			must(t, p.l, cmd("SET", key, "old"))
+			p.safe(t)
+			must(t, p.l, cmd("FLUSHALL"))
+			eventuallyMembers(t, p.l, sponsorsKey, "7")
+			tries := 0
+			redistest.Eventually(t, soon, func() error {
+				tries++
+				return p.l.Watch(t.Context(), func(tx *redis.Tx) error {
+					got, err := tx.Get(t.Context(), key).Result()
+					if err != nil {
+						return err
+					}
+					_, err = tx.TxPipelined(t.Context(), func(c redis.Pipeliner) error {
+						return c.Set(t.Context(), key, got+" and new", 0).Err()
+					})
+					return err
+				}, key)
+			})
+			if tries > 3 {
+				t.Errorf("the transaction has worked at the try %d", tries)
 			}
-		})
-	}
-	if n := calls(t, p.r, "type") - before; n > keys {
-		t.Errorf("the remote was asked %d times for %d keys", n, keys)
-	}
+			wantReply(t, p.l, "old and new", "GET", key)
+		}
+		p.safe(t)
+		p.wantSame(t, key)
+	})
 }
 
 // TestSlowRemoteDelaysNobodyElse: whoever asks for what is here does not wait, and who asks
