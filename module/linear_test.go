@@ -118,7 +118,8 @@ func step(state string, call linearCall) (next, answer string) {
 // TestR4_Linearizable runs it. LINEAR_SEEDS says how many, STORM_SEED repeats one.
 func TestR4_Linearizable(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
-		for _, seed := range seeds(t, 4) {
+		t.Parallel()
+		for _, seed := range seeds(t, 6) {
 			t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { runLinear(t, flavor, seed) })
 		}
 	})

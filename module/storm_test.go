@@ -107,6 +107,7 @@ func noRetries(o *redis.Options) { o.MaxRetries = -1 }
 func TestR2_Storm(t *testing.T) {
 	clients, steps := number(t, "STORM_CLIENTS", 4), number(t, "STORM_STEPS", 150)
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		t.Parallel() // most of a storm is waiting
 		s := newStorm(t, flavor)
 		for _, seed := range seeds(t, 24) {
 			ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { s.run(t, seed, clients, steps) })
