@@ -248,6 +248,7 @@ typedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *,
     X(EVENT_FLUSHDB, 2) \
     X(EVENT_LOADING, 3) \
     X(EVENT_SWAPDB, 11) \
+    X(EVENT_CONFIG, 16) \
     X(EVENT_REPLROLECHANGED_NOW_MASTER, 0) \
     X(EVENT_REPLROLECHANGED_NOW_REPLICA, 1) \
     X(SUBEVENT_FLUSHDB_START, 0) \

@@ -176,6 +176,10 @@ static void on_server_event(RedisModuleCtx *ctx, RedisModuleEvent event,
         ((RedisModuleSwapDbInfo *)data)->dbnum_first != 0 &&
         ((RedisModuleSwapDbInfo *)data)->dbnum_second != 0)
         return;
+    if (event.id == RM_EVENT_CONFIG) {
+        look_at_limit();
+        return;
+    }
     unsettle();
     go_server_event(event.id, subevent);
 }

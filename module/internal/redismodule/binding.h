@@ -194,6 +194,9 @@ int create_through_commands(RedisModuleCtx *ctx);
 // Whether commands on keys that are not settled pass through us.
 void set_through(int on);
 
+// Looks whether there is a maxmemory.
+void look_at_limit(void);
+
 // Has commands on a key pass by, until unix millisecond until, or for good if
 // that is zero: until the key has gone, or unsettle is called, or was called
 // since known was what knowledge returned.

@@ -85,7 +85,7 @@ func (c Context) SubscribeEvents() error {
 	}
 	for _, event := range []C.uint64_t{
 		C.RM_EVENT_REPLICATION_ROLE_CHANGED, C.RM_EVENT_FLUSHDB, C.RM_EVENT_LOADING,
-		C.RM_EVENT_SWAPDB,
+		C.RM_EVENT_SWAPDB, C.RM_EVENT_CONFIG,
 	} {
 		if C.subscribe_server_event(c.ptr, event) != C.RM_OK {
 			return fmt.Errorf("subscribe to server event %d: refused", event)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/journal"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/internal/remote"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
 var (
@@ -75,25 +76,86 @@ func (s *session) fetch(ctx context.Context, keys []string) ([]value, error) {
 	}
 	var values []value
 	err = persist(ctx, patienceAtStart, func() error {
-		values, err = fetchOnce(ctx, client, keys)
+		values, err = guesses(s.guess).fetch(ctx, client, keys)
 		return err
 	})
+	for _, v := range values {
+		if t, ok := s.template(v.key); ok && v.kind != nil {
+			s.kinds.Store(t, v.kind)
+		}
+	}
 	return values, err
 }
 
-func fetchOnce(ctx context.Context, client *remote.Client, keys []string) ([]value, error) {
-	looks := make([]*remote.Command, 0, 2*len(keys))
-	for _, key := range keys {
-		looks = append(looks, remote.NewCommand("TYPE", key), remote.NewCommand("PEXPIRETIME", key))
+// guess is the kind of the value that was fetched last by key's template.
+func (s *session) guess(key string) *kind {
+	t, ok := s.template(key)
+	if !ok {
+		return nil
 	}
-	if err := client.Exec(ctx, looks...); err != nil {
+	if k, ok := s.kinds.Load(t); ok {
+		return k.(*kind) //nolint:forcetypeassert // nothing else is stored
+	}
+	return nil
+}
+
+// template is the one that key is replicated by.
+func (s *session) template(key string) (text string, ok bool) {
+	for _, templates := range []keyspace.Templates{s.config.Templates, s.config.Unfiltered} {
+		for _, t := range templates {
+			if _, ok := t.Match(key); ok {
+				return t.String(), true
+			}
+		}
+	}
+	return "", key == s.config.sponsorsKey()
+}
+
+// fetchOnce reads keys from the remote.
+func fetchOnce(ctx context.Context, client *remote.Client, keys []string) ([]value, error) {
+	return guesses(nil).fetch(ctx, client, keys)
+}
+
+// guesses tell what kind of value a key may have, so that it can be read together with its
+// type: then one question and answer is enough. nil: there is no guess.
+type guesses func(key string) *kind
+
+func (guess guesses) fetch(ctx context.Context, client *remote.Client, keys []string) ([]value, error) {
+	var all []*remote.Command
+	looks := make([]lookThere, len(keys))
+	for i, key := range keys {
+		l := &looks[i]
+		l.typ, l.expireAt = remote.NewCommand("TYPE", key), remote.NewCommand("PEXPIRETIME", key)
+		all = append(all, l.typ, l.expireAt)
+		if guess == nil {
+			continue
+		}
+		if l.guess = guess(key); l.guess != nil {
+			for _, cmd := range l.guess.walk.commands(key, "", l.guess.pageSize()) {
+				l.page = append(l.page, newCommand(cmd))
+			}
+			all = append(all, l.page...)
+		}
+	}
+	if err := client.Exec(ctx, all...); err != nil {
 		return nil, err
 	}
 	values := make([]value, len(keys))
-	for i, key := range keys {
-		values[i] = describe(key, looks[2*i], looks[2*i+1])
+	first := make(map[*value][]*remote.Command)
+	for i, l := range looks {
+		values[i] = describe(keys[i], l.typ, l.expireAt)
+		if v := &values[i]; v.kind != nil && v.kind == l.guess {
+			first[v] = l.page
+		}
 	}
-	return values, readPages(ctx, client, values)
+	return values, readPages(ctx, client, values, first)
+}
+
+// A lookThere is what the remote is asked of a key first.
+type lookThere struct {
+	typ, expireAt *remote.Command
+	guess         *kind
+	page          []*remote.Command // the first of its value, if that is of the kind guessed
 }
 
 // describe makes a value, still without items, of the answers to TYPE and
@@ -125,8 +187,9 @@ func describe(key string, typ, expireAt *remote.Command) value {
 	return v
 }
 
-// readPages reads the items of values, a page of each at a time.
-func readPages(ctx context.Context, client *remote.Client, values []value) error {
+// readPages reads the items of values, a page of each at a time. The first ones may have
+// been asked for already.
+func readPages(ctx context.Context, client *remote.Client, values []value, first map[*value][]*remote.Command) error {
 	cursors := make(map[*value]string)
 	var doubtful []*value // of more than one page, or perhaps not there
 	for i := range values {
@@ -134,7 +197,24 @@ func readPages(ctx context.Context, client *remote.Client, values []value) error
 			cursors[v] = ""
 		}
 	}
-	for round := 0; len(cursors) > 0; round++ {
+	take := func(v *value, cursor string, cmds []*remote.Command) {
+		items, next, err := v.page(cursor, cmds)
+		if err != nil {
+			v.err = keyError(cmds[0].Name(), v.key, err)
+			next = ""
+		}
+		v.items = append(v.items, items...)
+		if cursors[v] = next; next == "" {
+			delete(cursors, v)
+		}
+		if cursor == "" && (next != "" || len(items) == 1 && items[0] == "") {
+			doubtful = append(doubtful, v) // of more than one page; an empty string, or none
+		}
+	}
+	for v, cmds := range first {
+		take(v, "", cmds)
+	}
+	for len(cursors) > 0 {
 		var (
 			open  []*value
 			pages [][]*remote.Command
@@ -146,26 +226,12 @@ func readPages(ctx context.Context, client *remote.Client, values []value) error
 				cmds = append(cmds, newCommand(cmd))
 			}
 			open, pages, all = append(open, v), append(pages, cmds), append(all, cmds...)
-			if round == 1 {
-				doubtful = append(doubtful, v)
-			}
 		}
 		if err := client.Exec(ctx, all...); err != nil {
 			return err
 		}
 		for i, v := range open {
-			items, next, err := v.page(cursors[v], pages[i])
-			if err != nil {
-				v.err = keyError(pages[i][0].Name(), v.key, err)
-				next = ""
-			}
-			v.items = append(v.items, items...)
-			if cursors[v] = next; next == "" {
-				delete(cursors, v)
-			}
-			if round == 0 && len(items) == 1 && items[0] == "" {
-				doubtful = append(doubtful, v) // an empty string, or none
-			}
+			take(v, cursors[v], pages[i])
 		}
 	}
 	for i := range values {

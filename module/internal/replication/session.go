@@ -37,6 +37,7 @@ type session struct {
 	sponsors  *sponsors
 	residency *residency
 	misses    *misses
+	kinds     sync.Map // of values that were fetched last, by template
 	paging    pageWatch
 	syncs     *syncs
 	pulls     *jobs[PullResult]
