@@ -115,7 +115,7 @@ func step(state string, call linearCall) (next, answer string) {
 	return next, answer
 }
 
-// TestR4_Linearizable runs it. LINEAR_SEEDS says how many, STORM_SEED repeats one.
+// TestR4_Linearizable runs it. STORM_SEEDS says how many, STORM_SEED repeats one.
 func TestR4_Linearizable(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
 		t.Parallel()

@@ -300,34 +300,3 @@ func TestDelBehindARemoval(t *testing.T) {
 		}
 	})
 }
-
-// TestR9_LargeStub: what a transaction costs does not grow with what is known of a key
-// that is here in part.
-func TestR9_LargeStub(t *testing.T) {
-	cost := func(touched int) time.Duration {
-		p := stubbed(t, redistest.Flavor{})
-		for part := range slices.Chunk(numbered(touched), 500) {
-			must(t, p.l, append(cmd("SADD", "user:7:mnodes"), part...))
-		}
-		p.safe(t)
-		var commands [][]any
-		for i := range 300 {
-			commands = append(commands, cmd("SADD", "user:7:mnodes", fmt.Sprint("more", i)))
-		}
-		begin := time.Now()
-		tx(t, p.l, commands...)
-		return time.Since(begin)
-	}
-	few, many := cost(2000), cost(9000)
-	if many > 20*few+50*time.Millisecond {
-		t.Errorf("a transaction of 300 SADDs took %v where 9,000 elements were touched, %v where 2,000 were", many, few)
-	}
-}
-
-func numbered(n int) []any {
-	list := make([]any, n)
-	for i := range list {
-		list[i] = fmt.Sprint(i)
-	}
-	return list
-}

@@ -314,7 +314,7 @@ static void run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
                  why == EACCES
                      ? "NOPERM this user has no permissions to run the '%s' "
                        "command, or to access one of its keys"
-                     : "ERR the command '%s' was not run",
+                     : "ERR the command '%s' was not run; try it again",
                  name);
         rm_ReplyWithError(ctx, text);
     } else {

@@ -114,7 +114,7 @@ static void on_command_filter(RedisModuleCommandFilterCtx *filter) {
     int argc = rm_CommandFilterArgsCount(filter);
     if (argc < 2 || prefixes.n == 0)
         return;
-    if (passing_through == 0 && rewrite(filter, argc))
+    if (passing_through == THROUGH_NOT && rewrite(filter, argc))
         return; // it passes by here again
     if (argc < 3)
         return;

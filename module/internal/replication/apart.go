@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,12 +12,17 @@ import (
 // more. So what it reads is put beside the key's place; the client has its answer from
 // there; then it becomes the key, of which the client is told.
 
-// An apart is what was brought back for such a client.
+// An apart is what is to be brought back for such a client.
 type apart struct {
 	session *session
 	keys    []string
-	values  map[string]value  // of keys that the remote has
-	names   map[string]string // where they are
+	there   []beside // of keys that the remote has, once that is done
+}
+
+// A beside is a value that is not in its key's place.
+type beside struct {
+	value
+	name string // where it is
 }
 
 func (a *apart) none() bool { return a == nil || len(a.keys) == 0 }
@@ -34,26 +38,26 @@ func (a *apart) want(key string) {
 	}
 }
 
-// fetch brings the keys back, beside their places.
-func (a *apart) fetch(ctx context.Context) error {
+// fetch brings the keys back, beside their places. What nobody waits for any more goes by
+// its expiry.
+func (a *apart) fetch() (there []beside, err error) {
 	s := a.session
 	fetches := s.holdAll(a.keys)
 	defer s.releaseAll(a.keys)
 	if landed := s.landed(fetches); len(landed) < len(a.keys) {
-		return errLate
+		return nil, errLate
 	}
-	values, err := s.fetch(ctx, a.keys)
+	values, err := s.fetch(s.ctx, a.keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a.values, a.names = make(map[string]value), make(map[string]string)
 	for i, v := range values {
 		flying := fetches[i].flying
 		if v.err == nil && v.kind == nil {
 			v.expect(s.changes.onItsWay(v.key, flying))
 		}
 		if v.err != nil {
-			return v.err
+			return there, v.err
 		}
 		if v.kind == nil {
 			continue
@@ -62,17 +66,17 @@ func (a *apart) fetch(ctx context.Context) error {
 			session: s, value: v, flying: flying, wanted: func() bool { return s.mayComeBack(v.key) },
 			stage: stageKey(v.key) + ":" + strconv.FormatInt(s.count.apart.Add(1), 10), apart: true,
 		}
-		_, err := r.run(ctx)
+		_, err := r.run(s.ctx)
 		switch {
 		case isNoRoom(err):
-			return fmt.Errorf("%w: %w", ErrNoRoom, err)
+			return there, fmt.Errorf("%w: %w", ErrNoRoom, err)
 		case err != nil:
-			return err
+			return there, err
 		case r.done > 0:
-			a.values[v.key], a.names[v.key] = r.value, r.stage
+			there = append(there, beside{r.value, r.stage})
 		}
 	}
-	return nil
+	return there, nil
 }
 
 // Apart are the names under which keys can be read that are not in their places yet.
@@ -82,12 +86,14 @@ func (n *Need) Apart(d Data) (names map[string]string, ok bool) {
 	if n.apart == nil {
 		return nil, true
 	}
-	for key, name := range n.apart.names {
-		if d.Stat(key).Type != typeNone || d.Stat(name).Type == typeNone || !n.session.mayComeBack(key) {
+	names = make(map[string]string, len(n.apart.there))
+	for _, v := range n.apart.there {
+		if d.Stat(v.key).Type != typeNone || d.Stat(v.name).Type == typeNone || !n.session.mayComeBack(v.key) {
 			return nil, false
 		}
+		names[v.key] = v.name
 	}
-	return n.apart.names, true
+	return names, true
 }
 
 // Install puts what was brought back apart into its place, or removes it. It is called in
@@ -97,24 +103,24 @@ func (n *Need) Install(d Data) {
 		return
 	}
 	s := n.session
-	for key, name := range n.apart.names {
-		v := n.apart.values[key]
-		err := func() error {
-			if d.Stat(key).Type != typeNone || !s.mayComeBack(key) {
-				return write(d, "UNLINK", name)
-			}
-			if err := write(d, "RENAME", name, key); err != nil {
-				return err
-			}
-			s.changes.completed(key)
-			s.count.fetched.Add(1)
-			if v.expireAt.IsZero() {
-				return write(d, "PERSIST", key)
-			}
-			return write(d, "PEXPIREAT", key, strconv.FormatInt(v.expireAt.UnixMilli(), 10))
-		}()
-		if err != nil {
-			s.fail("a key could not be put back", keyError("put back", key, err))
+	for _, v := range n.apart.there {
+		if err := s.install(v, d); err != nil {
+			s.fail("a key could not be put back", keyError("put back", v.key, err))
 		}
 	}
+}
+
+func (s *session) install(v beside, d Data) error {
+	if d.Stat(v.key).Type != typeNone || !s.mayComeBack(v.key) {
+		return write(d, "UNLINK", v.name)
+	}
+	if err := write(d, "RENAME", v.name, v.key); err != nil {
+		return err
+	}
+	s.changes.completed(v.key)
+	s.count.fetched.Add(1)
+	if v.expireAt.IsZero() {
+		return write(d, "PERSIST", v.key)
+	}
+	return write(d, "PEXPIREAT", v.key, strconv.FormatInt(v.expireAt.UnixMilli(), 10))
 }

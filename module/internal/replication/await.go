@@ -67,9 +67,10 @@ type awaited struct {
 	fetch *fetching
 }
 
-// Need tells what a command that uses keys has to wait for; nil: it may run. If there is nothing to be waited for because the remote cannot be reached, or a fetch
-// has failed just now, the command runs with what is here. d is the data set at this
-// moment. If the client caches what it reads, what is brought back is put beside its
+// Need tells what a command that uses keys has to wait for; nil: it may run. If there is
+// nothing to be waited for because the remote cannot be reached, or a fetch has failed
+// just now, the command runs with what is here. d is the data set at this moment. If the
+// client caches what it reads, what is brought back is put beside its
 // place first (apart.go). Need never waits.
 func (e *Engine) Need(keys []string, caches bool, d Data) *Need {
 	s := e.current()
@@ -137,9 +138,8 @@ func (n *Need) want(key string) {
 		s.count.misses.Add(1)
 		s.count.timeouts.Add(1)
 	}
-	if ask && !s.misses.add(m) {
-		s.residency.settle(m, absence{})
-		s.count.fail(keyError("fetch", key, errTooManyMisses))
+	if ask {
+		s.queue(m)
 	}
 }
 
@@ -203,8 +203,8 @@ func (n *Need) wait(ctx context.Context) error {
 			return err
 		}
 	}
-	if n.err == nil && n.apart != nil {
-		n.err = n.apart.fetch(ctx)
+	if n.err == nil && !n.apart.none() {
+		n.apart.there, n.err = within(ctx, n.apart.fetch)
 	}
 	return n.err
 }
@@ -215,28 +215,38 @@ func (n *Need) missing(ctx context.Context) (keys []string, err error) {
 	if len(n.unknown) == 0 {
 		return nil, nil
 	}
-	s, found := n.session, make(chan []string, 1)
-	s.work.Go(func() {
-		err := guard("look for keys", func() error {
-			var missing []string
-			err := eachInSlices(s.ctx, s.local, n.unknown, func(d Data, key string) error {
-				if !s.completeHere(key, d) && s.travels(key) {
-					missing = append(missing, key)
-				}
-				return nil
-			})
-			found <- missing
-			return err
+	s := n.session
+	return within(ctx, func() (missing []string, err error) {
+		err = eachInSlices(s.ctx, s.local, n.unknown, func(d Data, key string) error {
+			if !s.completeHere(key, d) && s.travels(key) {
+				missing = append(missing, key)
+			}
+			return nil
 		})
-		if err != nil {
-			s.fail("keys could not be looked for", err)
-		}
+		return missing, err
 	})
+}
+
+// within calls f, and does not wait for it any more when ctx ends: what it would have
+// returned then is dropped.
+func within[T any](ctx context.Context, f func() (T, error)) (result T, err error) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		if err := guard("wait", func() (err error) { o.result, err = f(); return err }); err != nil {
+			o.err = err
+		}
+		ended <- o
+	}()
 	select {
-	case keys = <-found:
-		return keys, nil
+	case o := <-ended:
+		return o.result, o.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return result, context.Cause(ctx)
 	}
 }
 

@@ -465,6 +465,15 @@ func (c *changes) flies(key string) bool {
 	return k != nil && k.flying != nil
 }
 
+// moves reports whether a change of key is under way, or waits to be; a dead letter does
+// not.
+func (c *changes) moves(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[key]
+	return k != nil && (k.flying != nil || k.next != nil)
+}
+
 // fliesOpaque reports whether ch is flying to key still, and does not tell what the
 // remote will have then: it is a whole value, or one that will be repaired.
 func (c *changes) fliesOpaque(key string, ch *change) bool {
@@ -577,27 +586,4 @@ func (c *changes) setLimit(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = bytes
-}
-
-// makeWhole has everything that is on its way sent as whole values: it may be
-// older than what is copied next. merging says that the remote may have more.
-func (c *changes) makeWhole(merging bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, k := range c.keys {
-		next := k.next
-		if next == nil || len(next.Elements) == 0 {
-			continue
-		}
-		if merging && k.stub == nil && next.Base == journal.Keep {
-			c.setStub(k, newStub())
-			k.stub.kind = next.Kind
-			k.stub.touch(next.Elements)
-		}
-		c.grow(next, next.MakeWhole())
-		if k.stub != nil {
-			next.Partial, next.Kind, next.Elements = true, max(k.stub.kind, journal.Set), k.stub.elements()
-			c.grow(next, next.Size())
-		}
-	}
 }

@@ -85,9 +85,14 @@ func (s *session) wantBack(key string, probe bool) {
 		return
 	}
 	m.probe = probe
+	s.queue(m)
+}
+
+// queue has m fetched, if there is room.
+func (s *session) queue(m miss) {
 	if !s.misses.add(m) {
-		s.residency.settle(m, absence{}) // the next read will ask again
-		s.count.fail(keyError("fetch", key, errTooManyMisses))
+		s.residency.settle(m, absence{}) // the next use will ask again
+		s.count.fail(keyError("fetch", m.key, errTooManyMisses))
 	}
 }
 
@@ -96,8 +101,8 @@ func (s *session) wantRest(key string) {
 	if s.tuning.Load().ReadThrough == ReadOff && key != s.config.sponsorsKey() {
 		return // but nothing works without the sponsors
 	}
-	if m, _, ask, _ := s.residency.want(key); ask && !s.misses.add(m) {
-		s.residency.settle(m, absence{})
+	if m, _, ask, _ := s.residency.want(key); ask {
+		s.queue(m)
 	}
 }
 

@@ -40,7 +40,7 @@ type absenceState int
 const (
 	unknown  absenceState = iota // the zero state, which is not stored
 	onItsWay                     // being fetched
-	absent                       // the remote does not have it, believed for a while
+	absent                       // the remote does not have it, or nothing that is not here or removed here; believed for a while
 	failed                       // it could not be fetched; not tried again for a while
 )
 

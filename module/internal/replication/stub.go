@@ -301,3 +301,26 @@ func (c *changes) knows(key, name string) bool {
 	}
 	return false
 }
+
+// makeWhole has everything that is on its way sent as whole values: it may be
+// older than what is copied next. merging says that the remote may have more.
+func (c *changes) makeWhole(merging bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.keys {
+		next := k.next
+		if next == nil || len(next.Elements) == 0 {
+			continue
+		}
+		if merging && k.stub == nil && next.Base == journal.Keep {
+			c.setStub(k, newStub())
+			k.stub.kind = next.Kind
+			k.stub.touch(next.Elements)
+		}
+		c.grow(next, next.MakeWhole())
+		if k.stub != nil {
+			next.Partial, next.Kind, next.Elements = true, max(k.stub.kind, journal.Set), k.stub.elements()
+			c.grow(next, next.Size())
+		}
+	}
+}

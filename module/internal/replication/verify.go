@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,12 +78,7 @@ func (s *session) verify(j *Job[VerifyResult]) (VerifyResult, error) {
 	if err := eachBatch(s, j, distinctKeys(keys), c.batch); err != nil {
 		return VerifyResult{}, err
 	}
-	c.result.Findings = slices.SortedFunc(slices.Values(c.result.Findings), func(a, b Finding) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(c.result.Findings, func(a, b Finding) int { return strings.Compare(a.Key, b.Key) })
 	c.result.Findings = c.result.Findings[:min(len(c.result.Findings), FindingsKept)]
 	c.result.Duration = time.Since(begun)
 	return c.result, nil
@@ -192,9 +188,9 @@ func (c *comparison) again(key string) (found Difference, err error) {
 // quietly compares a key while its changes wait. If it is written meanwhile, it is busy.
 func (c *comparison) quietly(key string) (Difference, error) {
 	s := c.session
-	fetches := s.holdAll([]string{key})
-	defer s.releaseAll([]string{key})
-	if s.changes.flies(key) || !s.changes.settledNow(key) || len(fetches) == 0 {
+	s.changes.hold(key)
+	defer s.changes.release(key)
+	if s.changes.moves(key) {
 		return busy, nil
 	}
 	watch := s.paging.begin(key)
@@ -209,15 +205,6 @@ func (c *comparison) quietly(key string) (Difference, error) {
 		found = busy
 	}
 	return found, err
-}
-
-// settledNow reports whether nothing of key waits to be sent, but for what the remote has
-// refused.
-func (c *changes) settledNow(key string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k := c.keys[key]
-	return k == nil || k.next == nil
 }
 
 // compare tells how what this server has differs from what the remote has, v.
