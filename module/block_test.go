@@ -279,14 +279,16 @@ func TestWatch(t *testing.T) {
 // TestSlowRemoteDelaysNobodyElse: whoever asks for what is here does not wait, and who asks
 // for what is away waits for read-timeout-ms and gets what is here.
 func TestSlowRemoteDelaysNobodyElse(t *testing.T) {
-	for name, tracking := range map[string]bool{"plain": false, "tracking": true} {
-		t.Run(name, func(t *testing.T) { slowRemote(t, tracking) })
-	}
+	redistest.Each(t, func(t *testing.T, flavor redistest.Flavor) {
+		for name, tracking := range map[string]bool{"plain": false, "tracking": true} {
+			t.Run(name, func(t *testing.T) { slowRemote(t, flavor, tracking) })
+		}
+	})
 }
 
-func slowRemote(t *testing.T, tracking bool) {
+func slowRemote(t *testing.T, flavor redistest.Flavor, tracking bool) {
 	t.Helper()
-	p, proxy := proxied(t, "sponsor.read-timeout-ms 300", "sponsor.absent-ttl-ms 1")
+	p, proxy := proxiedOn(t, flavor, "sponsor.read-timeout-ms 300", "sponsor.absent-ttl-ms 1")
 	reader := p.l.Conn()
 	defer reader.Close()
 	if tracking {

@@ -268,9 +268,14 @@ func pipelined(t *testing.T, c *redis.Client, commands func(yield func(args ...a
 // on demand.
 func proxied(t *testing.T, conf ...string) (*pair, *redistest.Proxy) {
 	t.Helper()
-	remote := redistest.Remote(t, redistest.Config{})
+	return proxiedOn(t, redistest.Flavor{}, conf...)
+}
+
+func proxiedOn(t *testing.T, flavor redistest.Flavor, conf ...string) (*pair, *redistest.Proxy) {
+	t.Helper()
+	remote := redistest.Remote(t, redistest.Config{Flavor: flavor})
 	proxy := redistest.NewProxy(t, remote.Addr())
-	p := newLocal(t, remote, redistest.Config{Conf: append(append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind, blocking), conf...)})
+	p := newLocal(t, remote, redistest.Config{Flavor: flavor, Conf: append(append(remoteConf(remote, proxy.Host(), proxy.Port()), writeBehind, blocking), conf...)})
 	p.waitFor(t, "connected")
 	must(t, p.l, cmd("SADD", sponsorsKey, "7", "8"))
 	p.safe(t)
