@@ -41,7 +41,7 @@ func (s *Server) handleAuthorizePage(w http.ResponseWriter, r *http.Request) {
 		Scopes   []string
 		Params   url.Values
 		Accounts []Account
-	}{Org: s.cfg.Org, Client: req.clientID, Scopes: req.scopes, Params: r.URL.Query(), Accounts: s.snapshot()}
+	}{Org: s.cfg.Org, Client: req.clientID, Scopes: req.scopes, Params: r.URL.Query(), Accounts: s.people()}
 	_ = authorizePage.Execute(w, page) // the browser went away
 }
 
@@ -167,8 +167,11 @@ func (s *Server) grantCode(login string, req request, withholdEmail bool) (strin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.find(login)
-	if a == nil {
+	switch {
+	case a == nil, a.Deleted:
 		return "", fmt.Errorf("there is no account %q", login)
+	case a.Organization:
+		return "", fmt.Errorf("%q is an organisation: only people sign in", login)
 	}
 	scopes := req.scopes
 	if withholdEmail {
@@ -182,13 +185,15 @@ func (s *Server) grantCode(login string, req request, withholdEmail bool) (strin
 	return code, nil
 }
 
-// snapshot copies the accounts.
-func (s *Server) snapshot() []Account {
+// people copies the accounts that can sign in.
+func (s *Server) people() []Account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]Account, len(s.accounts))
-	for i, a := range s.accounts {
-		list[i] = *a
+	var list []Account
+	for _, a := range s.accounts {
+		if !a.Organization && !a.Deleted {
+			list = append(list, *a)
+		}
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 )
@@ -9,7 +10,8 @@ import (
 //
 //	PUT    /control/faults/{endpoint}     a Fault as JSON
 //	DELETE /control/faults                heals everything
-//	PUT    /control/accounts/{login}      {"sponsoring": true|false}
+//	PUT    /control/accounts/{login}      {"sponsoring": true|false}, and for a
+//	                                      sponsor "tier_cents", "tier_name", "one_time"
 //	GET    /control/calls                 how often each endpoint was asked
 func (s *Server) controlRoutes() {
 	s.mux.HandleFunc("PUT /control/faults/{endpoint}", s.handleSetFault)
@@ -39,14 +41,31 @@ func (s *Server) handleHeal(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// handleSetAccount delivers the event that the change causes before it answers,
+// and does not care for the webhook's reply.
 func (s *Server) handleSetAccount(w http.ResponseWriter, r *http.Request) {
-	var change struct {
+	var body struct {
 		Sponsoring bool `json:"sponsoring"`
+		terms
 	}
-	if !readJSON(w, r, &change) {
+	if !readJSON(w, r, &body) {
 		return
 	}
-	s.SetSponsoring(r.PathValue("login"), change.Sponsoring)
+	if err := body.check(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	login := r.PathValue("login")
+	before, after := s.sponsor(login, body.Sponsoring, body.terms)
+	if action := happened(before, after); action != "" {
+		d := s.Event(action, login, func(p *Payload) {
+			if old := payloadTier(before); p.Changes != nil && old != nil {
+				p.Changes.Tier = &From[Tier]{*old}
+			}
+		})
+		// The webhook hears of it even if who asked for it is gone.
+		_, _ = s.Deliver(context.WithoutCancel(r.Context()), d)
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 

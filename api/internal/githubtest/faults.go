@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 )
@@ -32,6 +33,15 @@ type Fault struct {
 	Drop bool `json:"drop,omitempty"`
 	// Endless sends a body that does not end.
 	Endless bool `json:"endless,omitempty"`
+	// NullNodes, LostNodes and Error spoil GraphQL's answer and leave the rest of
+	// it: that many nodes of a page are null, the first ones; that many are left
+	// out though they are counted, the last ones; and an error of that type
+	// stands beside the data.
+	NullNodes int    `json:"null_nodes,omitempty"`
+	LostNodes int    `json:"lost_nodes,omitempty"`
+	Error     string `json:"error,omitempty"`
+	// After is how many requests are served before the fault begins.
+	After int `json:"after,omitempty"`
 	// Times is how many requests the fault hits before the endpoint heals.
 	// Zero means all of them.
 	Times int `json:"times,omitempty"`
@@ -80,7 +90,7 @@ func Nonsense() Fault {
 }
 
 // SetFault makes an endpoint fail until Heal, or until fault.Times requests
-// were hit.
+// were hit. It takes the place of the endpoint's former fault.
 func (s *Server) SetFault(e Endpoint, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,6 +132,11 @@ func (s *Server) hit(e Endpoint) (fault Fault, released <-chan struct{}, ok bool
 	defer s.mu.Unlock()
 	s.calls[e]++
 	fault, ok = s.faults[e]
+	if ok && fault.After > 0 {
+		fault.After--
+		s.faults[e] = fault
+		return Fault{}, s.released, false
+	}
 	if ok && fault.Times > 0 {
 		fault.Times--
 		s.faults[e] = fault
@@ -146,6 +161,9 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, released <-chan str
 		return
 	case f.Drop:
 		panic(http.ErrAbortHandler)
+	case f.spoils():
+		next(w, r.WithContext(context.WithValue(r.Context(), spoiling{}, f)))
+		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	for k, v := range f.Header {

@@ -1,7 +1,7 @@
 // Package githubtest is a stand-in for GitHub: a real HTTP server with the
 // part of GitHub that this project talks to, laid out like GitHub Enterprise
 // Server. It signs people in (authorize page, exchange with PKCE), answers
-// REST and GraphQL from its state, and fails on demand.
+// REST and GraphQL from its state, delivers webhooks, and fails on demand.
 //
 // It is for tests and for trying things out on a loopback address. Nobody has
 // to prove who they are to it.
@@ -24,6 +24,13 @@ const CodeLifetime = 10 * time.Minute
 type Config struct {
 	// Org is the login of the organisation that people sponsor.
 	Org string
+	// OrgIsUser makes Org the account of a person, who can sign in and owns the
+	// maintainer's token.
+	OrgIsUser bool
+	// MaintainerToken is a token that is valid from the start, with the scopes
+	// read:user and read:org. It belongs to the account maintainer-1, which
+	// administers Org, or to Org itself if that is a person. Empty means none.
+	MaintainerToken string
 	// ClientID and ClientSecret are those of the one registered application.
 	ClientID, ClientSecret string
 	// Callback is the application's registered callback URL. On a loopback
@@ -36,50 +43,22 @@ type Config struct {
 	Now func() time.Time
 }
 
-// An Account is somebody who can sign in.
-type Account struct {
-	ID    int64
-	Login string
-	// PublicEmail is the one on the profile; mostly empty.
-	PublicEmail string
-	// Emails is what /user/emails answers.
-	Emails []Email
-	// Sponsorship is that of Config.Org; nil means none ever.
-	Sponsorship *Sponsorship
-}
-
-// Email is one address of an account.
-type Email struct {
-	Email    string `json:"email"`
-	Primary  bool   `json:"primary"`
-	Verified bool   `json:"verified"`
-}
-
-// Sponsorship is an account's sponsorship of the organisation.
-type Sponsorship struct {
-	Active         bool
-	OneTime        bool
-	Private        bool
-	CreatedAt      time.Time
-	TierSelectedAt time.Time
-	TierName       string // empty: GitHub does not tell the tier
-	TierCents      int
-}
-
 // A Server is the stand-in. It is an http.Handler and may be used from several
 // goroutines.
 type Server struct {
 	cfg Config
 	mux *http.ServeMux
 
-	mu       sync.Mutex
-	accounts []*Account
-	codes    map[string]grant
-	tokens   map[string]grant
-	faults   map[Endpoint]Fault
-	calls    map[Endpoint]int
-	queries  []string
-	released chan struct{} // closed by Heal
+	mu         sync.Mutex
+	accounts   []*Account
+	maintainer Maintainer
+	codes      map[string]grant
+	tokens     map[string]grant
+	faults     map[Endpoint]Fault
+	calls      map[Endpoint]int
+	queries    []string
+	webhook    webhook
+	released   chan struct{} // closed by Heal
 }
 
 // A grant is what somebody agreed to on the authorize page.
@@ -92,7 +71,7 @@ type grant struct {
 }
 
 // New returns a stand-in with the accounts sponsor-1, sponsor-2, visitor-1 and
-// visitor-2, and those of cfg.Sponsors.
+// visitor-2, those of cfg.Sponsors, and the maintainer's if there is a token.
 func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -113,6 +92,7 @@ func New(cfg Config) *Server {
 	for _, login := range cfg.Sponsors {
 		s.SetSponsoring(login, true)
 	}
+	s.addMaintainer()
 	s.routes()
 	return s
 }
@@ -137,82 +117,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Account returns a copy of the account with that login, and whether there is
-// one.
-func (s *Server) Account(login string) (Account, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.find(login); a != nil {
-		return *a, true
-	}
-	return Account{}, false
-}
-
-// Update changes the account with that login, creating it if need be.
-func (s *Server) Update(login string, change func(*Account)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.find(login)
-	if a == nil {
-		a = s.addAccount(login)
-	}
-	change(a)
-}
-
-// SetSponsoring starts or ends the monthly sponsorship of login, creating the
-// account if need be.
-func (s *Server) SetSponsoring(login string, sponsoring bool) {
-	now := s.cfg.Now().UTC().Truncate(time.Second)
-	s.Update(login, func(a *Account) {
-		switch {
-		case sponsoring && a.Sponsorship == nil:
-			a.Sponsorship = &Sponsorship{
-				Active: true, CreatedAt: now, TierSelectedAt: now,
-				TierName: "$5 a month", TierCents: 500,
-			}
-		case a.Sponsorship != nil:
-			changed := *a.Sponsorship
-			changed.Active = sponsoring
-			a.Sponsorship = &changed
-		}
-	})
-}
-
-// find returns the account with that login, or nil. The caller holds s.mu.
-func (s *Server) find(login string) *Account {
-	for _, a := range s.accounts {
-		if strings.EqualFold(a.Login, login) {
-			return a
-		}
-	}
-	return nil
-}
-
-// firstID is the id of the first account. Real ids have up to nine digits.
-const firstID = 9_000_001
-
-// addAccount creates an account with a private, verified address. The caller
-// holds s.mu, or is New.
-func (s *Server) addAccount(login string) *Account {
-	a := &Account{
-		ID:    firstID + int64(len(s.accounts)),
-		Login: login,
-		Emails: []Email{
-			{Email: "old-" + login + "@example.org", Verified: true},
-			{Email: login + "@example.org", Primary: true, Verified: true},
-		},
-	}
-	s.accounts = append(s.accounts, a)
-	return a
-}
-
-// bearer returns the grant that the request's token stands for.
+// bearer returns the grant that the request's token stands for. The tokens of a
+// deleted account are void.
 func (s *Server) bearer(r *http.Request) (grant, bool) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, ok := s.tokens[token]
-	return g, ok
+	return g, ok && !g.account.Deleted
 }
 
 // has tells whether the grant covers any of the scopes.

@@ -27,14 +27,22 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	l.s = New(Config{
+	l.serve(Config{
 		Org: "example-org", ClientID: "id", ClientSecret: "secret", Callback: callback,
-		Sponsors: []string{"sponsor-1", "sponsor-9"}, Now: func() time.Time { return l.now },
+		Sponsors: []string{"sponsor-1", "sponsor-9"},
 	})
-	web := httptest.NewServer(l.s)
-	t.Cleanup(web.Close)
-	l.url = web.URL
 	return l
+}
+
+// serve starts a stand-in with the lab's clock, in place of the lab's former
+// one.
+func (l *lab) serve(cfg Config) {
+	l.t.Helper()
+	cfg.Now = func() time.Time { return l.now }
+	l.s = New(cfg)
+	web := httptest.NewServer(l.s)
+	l.t.Cleanup(web.Close)
+	l.url = web.URL
 }
 
 func (l *lab) params(change map[string]string) url.Values {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -36,22 +37,42 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	secret := flags.String("client-secret", "local-secret", "client secret of the application")
 	callback := flags.String("callback", "http://127.0.0.1:8080/oauth2/callback", "registered callback URL of the application; on a loopback address the port does not matter")
 	sponsors := flags.String("sponsors", "sponsor-1,sponsor-2", "logins that sponsor the organisation, separated by commas")
+	maintainer := flags.String("maintainer-token", "", "token of the maintainer, who sees every sponsor; empty means there is none")
+	hook := flags.String("webhook-url", "", "where the organisation's webhook delivers sponsorship events to; empty means nowhere")
+	hookSecret := flags.String("webhook-secret", "", "secret that signs what the webhook delivers; empty means no signature")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := checkWebhook(*hook); err != nil {
 		return err
 	}
 	l, err := listenLoopback(ctx, *listen)
 	if err != nil {
 		return err
 	}
-	s := &http.Server{
-		Handler: githubtest.New(githubtest.Config{
-			Org: *org, ClientID: *id, ClientSecret: *secret, Callback: *callback,
-			Sponsors: strings.FieldsFunc(*sponsors, func(r rune) bool { return r == ',' }),
-		}),
-		ReadHeaderTimeout: 5 * time.Second,
-	}
+	github := githubtest.New(githubtest.Config{
+		Org: *org, ClientID: *id, ClientSecret: *secret, Callback: *callback,
+		Sponsors:        strings.FieldsFunc(*sponsors, func(r rune) bool { return r == ',' }),
+		MaintainerToken: *maintainer,
+	})
+	github.SetWebhook(*hook, *hookSecret)
+	s := &http.Server{Handler: github, ReadHeaderTimeout: 5 * time.Second}
 	fmt.Fprintf(stdout, "stand-in for GitHub at http://%s\n", l.Addr())
 	return serve(ctx, s, l)
+}
+
+func checkWebhook(address string) error {
+	if address == "" {
+		return nil
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("-webhook-url: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("-webhook-url %s: it must begin with http:// or https:// and name a host", address)
+	}
+	return nil
 }
 
 func listenLoopback(ctx context.Context, addr string) (net.Listener, error) {
