@@ -30,18 +30,8 @@ type pair struct {
 	l, r          *redis.Client // as the default user, on the unix socket
 }
 
-// remoteConf are the lines of redis.conf that lead to remote, by way of host and
-// port.
-func remoteConf(remote *redistest.Server, host string, port int) []string {
-	return []string{
-		"sponsor.remote-host " + host,
-		fmt.Sprintf("sponsor.remote-port %d", port),
-		"sponsor.remote-username " + remote.Login().User,
-		"sponsor.remote-password-file " + remote.PasswordFile(),
-		"sponsor.remote-tls yes",
-		"sponsor.remote-cacert " + remote.TLS().CAFile,
-	}
-}
+// remoteConf is redistest.RemoteConf.
+var remoteConf = redistest.RemoteConf
 
 // writeBehind is the line of redis.conf by which every change of a pair is sent.
 // Without it SYNC and misses can be watched by themselves, and so can misses without

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,4 +86,17 @@ func (s *Server) Login() Login {
 		return *e
 	}
 	return Login{User: "default", Password: s.cfg.Password}
+}
+
+// RemoteConf are the lines of redis.conf by which the module finds remote, by way of
+// host and port.
+func RemoteConf(remote *Server, host string, port int) []string {
+	return []string{
+		"sponsor.remote-host " + host,
+		fmt.Sprintf("sponsor.remote-port %d", port),
+		"sponsor.remote-username " + remote.Login().User,
+		"sponsor.remote-password-file " + remote.PasswordFile(),
+		"sponsor.remote-tls yes",
+		"sponsor.remote-cacert " + remote.TLS().CAFile,
+	}
 }
