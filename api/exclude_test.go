@@ -420,7 +420,7 @@ func TestForms(t *testing.T) {
 		t.Errorf("nodes = %v", got)
 	}
 	a = b.form("/logout", nil)
-	if a.StatusCode != http.StatusSeeOther || a.location() != "/account" {
+	if a.StatusCode != http.StatusSeeOther || a.location() != "/account?done=signed-out" {
 		t.Errorf("sign out = %d to %q", a.StatusCode, a.location())
 	}
 	wantStatus(t, "/me", b.get("/me"), http.StatusUnauthorized)

@@ -32,7 +32,8 @@ its name with _FILE added to the path of that file.
 		wrap(w, text, "      ")
 	}
 	fmt.Fprint(w, `
-Signals: SIGTERM and SIGINT let the requests under way finish, then end.
+Signals: SIGTERM and SIGINT let the requests under way finish, then end. SIGHUP
+reads the files with secrets again at once; else that happens every minute.
 Exit codes: 0 ended as asked, 1 something broke, 2 the settings are wrong.
 `)
 }

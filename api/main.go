@@ -12,9 +12,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // The exit codes.
@@ -48,11 +51,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitSettings
 	}
 	m := NewMain(settings, stderr)
+	redis.SetLogger(redisLog{m.log})
+	m.ReadAgain = func() (Settings, error) { return ReadSettings(getenv) }
 	if err := m.Run(ctx); err != nil {
 		fmt.Fprintf(stderr, "sponsor-api: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// redisLog takes what go-redis would write to the standard error by itself. What it
+// says of connections, our own errors say too.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the logger of go-redis.
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "go-redis", "says", fmt.Sprintf(format, args...))
 }
 
 func parseArgs(args []string) error {

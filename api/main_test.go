@@ -360,7 +360,7 @@ func TestReadSettings(t *testing.T) {
 			"SESSION_KEYS": "", "SESSION_KEYS_FILE": file("b", testKey+","+testKey+"2\n"),
 			"REDIS_ADDR_FILE": file("c", "rediss://u:p@db.example:6380\n"),
 		}, "", func(s Settings) bool {
-			return s.ClientSecret == "filed" && len(s.SessionKeys) == 2 && s.Redis.Password == "p" && s.Redis.TLSConfig != nil
+			return s.Secrets.GitHub.ClientSecret == "filed" && len(s.Secrets.SessionKeys) == 2 && s.Redis.Password == "p" && s.Redis.TLSConfig != nil
 		}},
 		{"no such file", map[string]string{"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": dir + "/none"}, "GITHUB_SECRET_FILE", nil},
 		{"unix socket", map[string]string{"REDIS_ADDR": "unix:///run/redis.sock"}, "", func(s Settings) bool {
@@ -369,7 +369,7 @@ func TestReadSettings(t *testing.T) {
 		{"another database", map[string]string{"REDIS_ADDR": "redis://db.example:6379/2"}, "database 2", nil},
 		{"keys missing in production", map[string]string{"SESSION_KEYS": ""}, "SESSION_KEYS: is missing", nil},
 		{"keys missing on loopback", map[string]string{"SESSION_KEYS": "", "PUBLIC_URL": "http://localhost:8080"}, "", func(s Settings) bool {
-			return len(s.SessionKeys) == 1 && len(s.Warnings) == 1 && !s.Secure()
+			return len(s.Secrets.SessionKeys) == 1 && len(s.Warnings) == 1 && !s.Secure()
 		}},
 		{"http beyond loopback", map[string]string{"PUBLIC_URL": "http://192.0.2.1"}, "PUBLIC_URL", nil},
 		{"http that looks like loopback", map[string]string{"PUBLIC_URL": "http://localhost.example.org"}, "PUBLIC_URL", nil},

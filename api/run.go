@@ -9,15 +9,19 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/metrics"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/module"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/server"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/session"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/sponsors"
 )
 
 // DefaultDrainTimeout is how long requests under way may take after the signal
@@ -32,13 +36,27 @@ type Main struct {
 	GitHubTimeout time.Duration
 	// DrainTimeout bounds Close. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// ReadAgain reads the settings anew, for secrets that were replaced. Nil means
+	// that they stay as they are.
+	ReadAgain func() (Settings, error)
+	// LapseEvery is the time between two looks for sponsorships that have ended.
+	// Zero means the default of package sponsors.
+	LapseEvery time.Duration
+	// Now replaces the clock by which sponsorships end. Nil means time.Now.
+	Now func() time.Time
 	// SessionIdle and SessionAbsolute end sessions. Zero means the defaults of
 	// package session.
 	SessionIdle, SessionAbsolute time.Duration
 
 	log      *slog.Logger
 	redis    *redis.Client
+	secrets  atomic.Pointer[Secrets]
+	cookies  *session.Cookies
+	github   *github.Client
+	keeper   *sponsors.Keeper
 	api      *server.Server
+	stop     context.CancelFunc // ends the work in the background
+	work     sync.WaitGroup
 	http     *http.Server
 	listener net.Listener
 	served   chan error
@@ -58,6 +76,8 @@ func (m *Main) Run(ctx context.Context) error {
 	}
 	select {
 	case err := <-m.served:
+		m.stop()
+		m.work.Wait()
 		return errors.Join(fmt.Errorf("serve: %w", err), m.redis.Close())
 	case <-ctx.Done():
 		return m.Close()
@@ -66,16 +86,17 @@ func (m *Main) Run(ctx context.Context) error {
 
 // Open listens and serves. Redis need not be there yet: /readyz tells.
 func (m *Main) Open(ctx context.Context) error {
-	cookies, err := session.NewCookies(m.Settings.Secure(), m.Settings.SessionKeys...)
-	if err != nil {
+	var err error
+	if m.cookies, err = session.NewCookies(m.Settings.Secure(), m.Settings.Secrets.SessionKeys...); err != nil {
 		return fmt.Errorf("SESSION_KEYS: %w", err)
 	}
 	m.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", m.Settings.ListenAddr)
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
-	m.redis = redis.NewClient(redisOptions(m.Settings.Redis))
-	m.api = m.newServer(cookies)
+	m.secrets.Store(&m.Settings.Secrets)
+	m.redis = redis.NewClient(m.redisOptions())
+	m.build()
 	m.http = &http.Server{
 		Handler:           m.api,
 		ReadHeaderTimeout: server.ReadHeaderTimeout,
@@ -87,6 +108,10 @@ func (m *Main) Open(ctx context.Context) error {
 	}
 	m.served = make(chan error, 1)
 	go func() { m.served <- m.http.Serve(m.listener) }()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m.stop = stop
+	m.work.Go(func() { m.keeper.Run(background) })
+	m.work.Go(func() { m.watchSecrets(background) })
 	for _, warning := range m.Settings.Warnings {
 		m.log.Warn("settings", "warning", warning)
 	}
@@ -94,28 +119,52 @@ func (m *Main) Open(ctx context.Context) error {
 	return nil
 }
 
-func (m *Main) newServer(cookies *session.Cookies) *server.Server {
+// build puts the parts together.
+func (m *Main) build() {
 	s := m.Settings
-	return server.New(server.Config{
-		PublicURL: s.PublicURL,
-		Origins:   s.Origins,
-		Org:       s.Org,
-		Redis:     m.redis,
-		GitHub: github.New(github.Config{
-			URL: s.GitHubURL, ClientID: s.ClientID, ClientSecret: s.ClientSecret,
-			Callback: s.PublicURL.String() + "/oauth2/callback",
-			Org:      s.Org, Timeout: m.GitHubTimeout,
-		}),
+	figures := metrics.New()
+	standings := sponsors.New(m.redis, s.Org, s.Policy, m.Now)
+	inRedis := module.New(m.redis)
+	figures.Watch(metrics.Source{Module: inRedis.Figures, Sponsors: standings.Count})
+	m.github = github.New(github.Config{
+		URL: s.GitHubURL, ClientID: s.ClientID, Secrets: s.Secrets.GitHub,
+		Callback: s.PublicURL.String() + "/oauth2/callback",
+		Org:      s.Org, Timeout: m.GitHubTimeout, Observe: figures.GitHub,
+	})
+	m.keeper = sponsors.NewKeeper(sponsors.KeeperConfig{
+		Store: standings, GitHub: m.github, Log: m.log,
+		Every: s.ReconcileEvery, LapseEvery: m.LapseEvery,
+		Observe: func(p sponsors.Pass) { figures.Reconciled(p.Err == nil, p.Listed, p.At) },
+	})
+	m.api = server.New(server.Config{
+		PublicURL:      s.PublicURL,
+		Origins:        s.Origins,
+		TrustedProxies: s.TrustedProxies,
+		Limits:         s.Limits,
+		Org:            s.Org,
+		Redis:          m.redis,
+		GitHub:         m.github,
 		Sessions: session.New(session.Config{
-			Redis: m.redis, Cookies: cookies, Idle: m.SessionIdle, Absolute: m.SessionAbsolute,
+			Redis: m.redis, Cookies: m.cookies, Idle: m.SessionIdle, Absolute: m.SessionAbsolute,
 		}),
-		Preferences: preferences.New(m.redis, s.Org),
+		Preferences: preferences.New(m.redis),
+		Sponsors:    standings,
+		Keeper:      m.keeper,
+		Module:      inRedis,
+		Metrics:     figures,
 		Log:         m.log,
 	})
+	m.api.SetWebhookSecrets(s.Secrets.WebhookSecrets)
 }
 
 // redisOptions completes what REDIS_ADDR says.
-func redisOptions(o *redis.Options) *redis.Options {
+func (m *Main) redisOptions() *redis.Options {
+	o := m.Settings.Redis
+	// Each new connection logs in with what is in the file now.
+	o.CredentialsProviderContext = func(context.Context) (string, string, error) {
+		s := m.secrets.Load()
+		return s.RedisUsername, s.RedisPassword, nil
+	}
 	o.ClientName = "sponsor-api"
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout = 2 * time.Second
@@ -147,6 +196,8 @@ func (m *Main) drain() error {
 	defer cancel()
 	m.log.Info("draining")
 	m.api.Drain()
+	m.stop()
+	m.work.Wait()
 	err := m.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("drain: %w", err), m.http.Close())

@@ -99,7 +99,7 @@ func TestSignIn_BrowserIsRedirected(t *testing.T) {
 
 func TestSignIn_ThreeAnswers(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil, nil)
+	s := newSite(t, func(m map[string]string) { m["SPONSOR_GRACE"] = "0" }, nil)
 	key, id := "sponsors:"+testOrg, s.id("sponsor-1")
 
 	sponsor := func(want any) {
@@ -137,8 +137,11 @@ func TestSignIn_ThreeAnswers(t *testing.T) {
 			s.github.SetFault(githubtest.GraphQL, fault)
 			defer s.github.Heal()
 			b := s.browser()
-			if got := b.signIn("sponsor-1").json(t)["sponsor"]; got != nil {
-				t.Errorf("sponsor = %v, want null", got)
+			if got := b.signIn("sponsor-1").json(t)["sponsor"]; got != true {
+				t.Errorf("sponsor = %v, want true as before", got)
+			}
+			if got := s.browser().signIn("visitor-2").json(t)["sponsor"]; got != nil {
+				t.Errorf("sponsor = %v of somebody unknown, want null", got)
 			}
 			if members := s.members(key); !slices.Equal(members, []string{id}) {
 				t.Errorf("sponsors = %v: unknown took the rights away", members)

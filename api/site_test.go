@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +69,8 @@ func (s *site) startProxy() {
 			r.SetURL(&url.URL{Scheme: "http", Host: s.main.Addr()})
 			r.Out.Host = r.In.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // as it came, as other proxies do
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
+			r.SetXForwarded()
 		},
 		ErrorLog: nil,
 	}
@@ -79,6 +83,7 @@ func (s *site) startGitHub() {
 	s.github = githubtest.New(githubtest.Config{
 		Org: testOrg, ClientID: "test-client", ClientSecret: "test-secret",
 		Callback: s.url + "/oauth2/callback", Sponsors: []string{"sponsor-1"},
+		MaintainerToken: maintainerToken,
 	})
 	web := httptest.NewServer(s.github)
 	s.t.Cleanup(web.Close)
@@ -86,6 +91,8 @@ func (s *site) startGitHub() {
 		"GITHUB_CLIENT_ID": "test-client", "GITHUB_SECRET": "test-secret", "GITHUB_URL": web.URL,
 		"SPONSOR_ORG": testOrg, "REDIS_ADDR": s.redis.URL(), "PUBLIC_URL": s.url,
 		"ALLOWED_ORIGINS": testOrigin, "SESSION_KEYS": testKey, "LISTEN_ADDR": "127.0.0.1:0",
+		// The tests of the limits set them; the others are faster than people.
+		"LIMIT_PER_ADDRESS": "0", "LIMIT_PER_PERSON": "0",
 	}
 }
 
@@ -98,6 +105,9 @@ func (s *site) open(tune func(*Main)) {
 	s.main = NewMain(settings, s.log)
 	if tune != nil {
 		tune(s.main)
+	}
+	s.main.ReadAgain = func() (Settings, error) {
+		return ReadSettings(func(name string) string { return s.settings[name] })
 	}
 	if err := s.main.Open(s.t.Context()); err != nil {
 		s.t.Fatal(err)
@@ -145,6 +155,30 @@ func (s *site) id(login string) string {
 		s.t.Fatalf("no account %s", login)
 	}
 	return fmt.Sprint(a.ID)
+}
+
+// metric is the sum of a metric's values whose labels hold the text, as Prometheus
+// reads them.
+func (s *site) metric(name, labels string) (sum float64) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.main.Addr() + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for scanner := bufio.NewScanner(resp.Body); scanner.Scan(); {
+		line := scanner.Text()
+		end := strings.LastIndexByte(line, ' ')
+		if end < 0 || !strings.HasPrefix(line, name) || strings.TrimLeft(line[len(name):], "{ ") == line[len(name):] || !strings.Contains(line[:end], labels) {
+			continue
+		}
+		v, err := strconv.ParseFloat(line[end+1:], 64)
+		if err != nil {
+			s.t.Fatalf("metric %q: %v", line, err)
+		}
+		sum += v
+	}
+	return sum
 }
 
 // A browser keeps cookies and follows no redirect by itself.
@@ -264,7 +298,7 @@ func (b *browser) authorize(login, start string, extra ...string) string {
 // signIn signs in as login and returns the answer to the callback.
 func (b *browser) signIn(login string) answer {
 	b.t.Helper()
-	a := b.get(b.authorize(login, "/"), "Accept", "application/json")
+	a := b.get(b.authorize(login, "/?again=1"), "Accept", "application/json")
 	if a.StatusCode != http.StatusOK {
 		b.t.Fatalf("sign-in of %s = %d %s", login, a.StatusCode, a.body)
 	}

@@ -39,8 +39,11 @@ var (
 		{"module/internal/replication", []string{"module/internal/journal", "module/internal/remote"}},
 		{"module/...", nil},
 		{"api/internal/githubtest/...", []string{"api/internal/githubtest/..."}},
-		{"api", []string{"api/internal/server", "api/internal/github", "api/internal/session", "api/internal/preferences"}},
-		{"api/...", []string{"api/internal/github", "api/internal/session", "api/internal/preferences"}},
+		{"api", []string{"api/internal/server", "api/internal/github", "api/internal/session", "api/internal/preferences", "api/internal/sponsors", "api/internal/module", "api/internal/metrics"}},
+		{"api/internal/server", []string{"api/internal/github", "api/internal/session", "api/internal/preferences", "api/internal/sponsors", "api/internal/module", "api/internal/metrics"}},
+		{"api/internal/sponsors", []string{"api/internal/github"}},
+		{"api/internal/preferences", []string{"api/internal/github"}},
+		{"api/...", nil},
 		{"scripts/...", []string{"module/redistest", "scripts/..."}},
 	}
 	// testArrows are for the tests of a package, beside its own.

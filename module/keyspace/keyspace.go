@@ -19,6 +19,10 @@ func SponsorsKey(org string) string { return "sponsors:" + org }
 // UserDetailsKey is the hash {email, id, user_login} of a person.
 func UserDetailsKey(id string) string { return "user_details:" + id }
 
+// UserKey is the hash in which other programs of the project keep what they know of
+// a person.
+func UserKey(id string) string { return "user:" + id }
+
 // ExcludedNodesKey is the set of graph nodes that a person never wants to see
 // again.
 func ExcludedNodesKey(id string) string { return "user:" + id + ":mnodes" }

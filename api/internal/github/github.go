@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -26,13 +27,15 @@ const DefaultTimeout = 11 * time.Second
 // and their private e-mail address.
 var scopes = []string{"read:user", "user:email"}
 
-// Config says which GitHub, and as which application. All fields but Timeout
-// and Transport must be set.
+// Config says which GitHub, and as which application. URL, ClientID, Callback and
+// Org must be set.
 type Config struct {
 	// URL is DefaultURL, or a server laid out like GitHub Enterprise Server.
 	URL string
-	// ClientID and ClientSecret are those of the OAuth application.
-	ClientID, ClientSecret string
+	// ClientID is that of the OAuth application.
+	ClientID string
+	// Secrets can be changed later by Rotate.
+	Secrets Secrets
 	// Callback is where GitHub sends people back to.
 	Callback string
 	// Org is the login of the organisation or person that is sponsored.
@@ -41,6 +44,18 @@ type Config struct {
 	Timeout time.Duration
 	// Transport replaces http.DefaultTransport, if it is not nil.
 	Transport http.RoundTripper
+	// Observe is told of every call, if it is not nil: which one, whether it was
+	// answered as it should, and how long it took.
+	Observe func(call string, ok bool, d time.Duration)
+}
+
+// Secrets are what proves to GitHub who we are.
+type Secrets struct {
+	// ClientSecret is that of the OAuth application.
+	ClientSecret string
+	// MaintainerToken has the scopes read:user and read:org, and belongs to
+	// somebody who administers the organisation. Empty: there is none.
+	MaintainerToken string
 }
 
 // A Client talks to one GitHub as one application.
@@ -51,6 +66,8 @@ type Client struct {
 	graphQL string
 	org     string
 	http    *http.Client
+	secrets atomic.Pointer[Secrets]
+	told    func(call string, ok bool, d time.Duration)
 }
 
 // New returns a Client. It does not talk to GitHub yet.
@@ -61,15 +78,16 @@ func New(cfg Config) *Client {
 		apiURL:  base + "/api/v3",
 		graphQL: base + "/api/graphql",
 		org:     cfg.Org,
+		told:    cfg.Observe,
 	}
+	c.Rotate(cfg.Secrets)
 	if base == DefaultURL {
 		c.apiURL, c.graphQL = "https://api.github.com", "https://api.github.com/graphql"
 	}
 	c.oauth = oauth2.Config{
-		ClientID:     cfg.ClientID,
-		ClientSecret: cfg.ClientSecret,
-		RedirectURL:  cfg.Callback,
-		Scopes:       scopes,
+		ClientID:    cfg.ClientID,
+		RedirectURL: cfg.Callback,
+		Scopes:      scopes,
 		Endpoint: oauth2.Endpoint{
 			AuthURL:  base + "/login/oauth/authorize",
 			TokenURL: base + "/login/oauth/access_token",
@@ -92,6 +110,20 @@ func New(cfg Config) *Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c
+}
+
+// Rotate replaces the secrets; calls under way end with the old ones.
+func (c *Client) Rotate(s Secrets) { c.secrets.Store(&s) }
+
+// HasMaintainer tells whether Sponsors has a token to ask with.
+func (c *Client) HasMaintainer() bool { return c.maintainer() != "" }
+
+func (c *Client) maintainer() string { return c.secrets.Load().MaintainerToken }
+
+func (c *Client) observe(call string, ok bool, start time.Time) {
+	if c.told != nil {
+		c.told(call, ok, time.Since(start))
+	}
 }
 
 // AuthorizeURL is where to send somebody to sign in. The verifier is the PKCE
@@ -130,7 +162,11 @@ func (c *Client) SignIn(ctx context.Context, code, verifier string) (Person, err
 
 func (c *Client) exchange(ctx context.Context, code, verifier string) (string, error) {
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, c.http)
-	token, err := c.oauth.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	app := c.oauth
+	app.ClientSecret = c.secrets.Load().ClientSecret
+	start := time.Now()
+	token, err := app.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	c.observe("exchange", err == nil, start)
 	if err != nil {
 		return "", exchangeError(err)
 	}

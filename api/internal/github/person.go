@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // A Person is what GitHub said about somebody who signed in.
@@ -35,7 +36,9 @@ var loginPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?
 
 func (c *Client) user(ctx context.Context, token string) (user, error) {
 	const call = "user"
+	start := time.Now()
 	status, body, err := c.get(ctx, "/user", token)
+	c.observe(call, err == nil && status == http.StatusOK, start)
 	if err != nil {
 		return user{}, transportError(call, err)
 	}
@@ -56,7 +59,10 @@ func (c *Client) email(ctx context.Context, token, public string) (address strin
 	if plausibleEmail(public) {
 		return public, true
 	}
+	start := time.Now()
 	status, body, err := c.get(ctx, "/user/emails", token)
+	// 404 is the answer to somebody who did not grant user:email.
+	c.observe("emails", err == nil && (status == http.StatusOK || status == http.StatusNotFound), start)
 	switch {
 	case err != nil:
 		return "", false

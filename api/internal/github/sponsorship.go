@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/shurcooL/githubv4"
 )
@@ -42,16 +43,21 @@ func (a Answer) MarshalJSON() ([]byte, error) {
 	}
 }
 
-// ParseAnswer is the inverse of String. Anything else is Unknown.
-func ParseAnswer(s string) Answer {
-	switch s {
-	case "yes":
-		return Yes
-	case "no":
-		return No
-	default:
-		return Unknown
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (a *Answer) UnmarshalJSON(b []byte) error {
+	var v *bool
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
 	}
+	switch {
+	case v == nil:
+		*a = Unknown
+	case *v:
+		*a = Yes
+	default:
+		*a = No
+	}
+	return nil
 }
 
 // A Sponsorship is GitHub's answer about one person and the organisation.
@@ -59,6 +65,52 @@ type Sponsorship struct {
 	Answer Answer
 	// Reason tells in a few words why the answer is Unknown, for the log.
 	Reason string
+
+	// What follows is zero where GitHub does not say.
+
+	// Since is when the sponsorship began.
+	Since time.Time
+	// Selected is when the tier was selected: of a one-time payment, when it was
+	// made.
+	Selected time.Time
+	// OneTime is a payment that is not repeated every month.
+	OneTime bool
+	// Tier is what they give. Its zero value is a tier that GitHub does not tell.
+	Tier Tier
+}
+
+// A Tier is what somebody gives.
+type Tier struct {
+	Name string `json:"name,omitempty"`
+	// Cents is US cents a month, or at once for a one-time payment.
+	Cents int `json:"cents,omitempty"`
+}
+
+// Known tells whether GitHub has named the tier.
+func (t Tier) Known() bool { return t != Tier{} }
+
+// sponsorshipFields are what we ask of a sponsorship, from either side. Pointers
+// tell null from a value.
+type sponsorshipFields struct {
+	IsActive         *githubv4.Boolean
+	IsOneTimePayment githubv4.Boolean
+	CreatedAt        githubv4.DateTime
+	TierSelectedAt   *githubv4.DateTime
+	Tier             *struct {
+		Name                githubv4.String
+		MonthlyPriceInCents githubv4.Int
+	}
+}
+
+func (f sponsorshipFields) sponsorship(answer Answer) Sponsorship {
+	s := Sponsorship{Answer: answer, Since: f.CreatedAt.Time, OneTime: bool(f.IsOneTimePayment)}
+	if f.TierSelectedAt != nil {
+		s.Selected = f.TierSelectedAt.Time
+	}
+	if f.Tier != nil {
+		s.Tier = Tier{Name: string(f.Tier.Name), Cents: int(f.Tier.MonthlyPriceInCents)}
+	}
+	return s
 }
 
 // sponsorshipQuery answers for organisations and people alike, without paging.
@@ -70,62 +122,65 @@ type sponsorshipQuery struct {
 	RepositoryOwner *struct {
 		Sponsorable struct {
 			ViewerIsSponsoring            *githubv4.Boolean
-			SponsorshipForViewerAsSponsor *struct {
-				IsActive         githubv4.Boolean
-				IsOneTimePayment githubv4.Boolean
-				CreatedAt        githubv4.DateTime
-				TierSelectedAt   *githubv4.DateTime
-				PrivacyLevel     githubv4.String
-				Tier             *struct {
-					ID                  githubv4.String
-					Name                githubv4.String
-					MonthlyPriceInCents githubv4.Int
-					IsOneTime           githubv4.Boolean
-					IsCustomAmount      githubv4.Boolean
-				}
-			} `graphql:"sponsorshipForViewerAsSponsor(activeOnly: false)"`
+			SponsorshipForViewerAsSponsor *sponsorshipFields `graphql:"sponsorshipForViewerAsSponsor(activeOnly: false)"`
 		} `graphql:"... on Sponsorable"`
 	} `graphql:"repositoryOwner(login: $org)"`
 }
 
+func unknown(reason string) Sponsorship { return Sponsorship{Reason: reason} }
+
 func (c *Client) sponsorship(ctx context.Context, token string) (s Sponsorship) {
-	unknown := func(reason string) Sponsorship { return Sponsorship{Unknown, reason} }
 	defer func() {
 		// It runs beside the request, where nobody else would recover.
 		if r := recover(); r != nil {
 			s = unknown("panic while reading the answer")
 		}
 	}()
-
-	transport := &withToken{next: c.http.Transport, token: token}
-	client := *c.http
-	client.Transport = transport
 	var q sponsorshipQuery
-	err := githubv4.NewEnterpriseClient(c.graphQL, &client).
-		Query(ctx, &q, map[string]any{"org": githubv4.String(c.org)})
+	body, reason := c.query(ctx, token, &q, map[string]any{"org": githubv4.String(c.org)})
 	switch {
-	case transport.status != 0 && transport.status != http.StatusOK:
-		return unknown("status " + http.StatusText(transport.status))
-	case err != nil && transport.status == 0:
-		return unknown("no answer")
-	case err != nil:
-		// Not its text: it quotes the answer.
-		return unknown("errors in the answer")
+	case reason != "":
+		return unknown(reason)
 	case q.RepositoryOwner == nil:
 		return unknown("no such account")
-	case q.RepositoryOwner.Sponsorable.ViewerIsSponsoring == nil, !complete(transport.body):
+	case q.RepositoryOwner.Sponsorable.ViewerIsSponsoring == nil, !complete(body):
 		return unknown("partial answer")
 	}
 	sponsoring := bool(*q.RepositoryOwner.Sponsorable.ViewerIsSponsoring)
+	answer := No
+	if sponsoring {
+		answer = Yes
+	}
 	details := q.RepositoryOwner.Sponsorable.SponsorshipForViewerAsSponsor
 	switch {
-	case details != nil && bool(details.IsActive) != sponsoring:
+	case details == nil:
+		return Sponsorship{Answer: answer}
+	case is(details.IsActive) != sponsoring:
 		return unknown("contradictory answer")
-	case sponsoring:
-		return Sponsorship{Answer: Yes}
 	default:
-		return Sponsorship{Answer: No}
+		return details.sponsorship(answer)
 	}
+}
+
+// query asks GraphQL, and returns the whole answer beside what q took from it.
+// The reason says what went wrong, if anything did, without quoting the answer.
+func (c *Client) query(ctx context.Context, token string, q any, variables map[string]any) (body []byte, reason string) {
+	transport := &withToken{next: c.http.Transport, token: token}
+	client := *c.http
+	client.Transport = transport
+	start := time.Now()
+	err := githubv4.NewEnterpriseClient(c.graphQL, &client).Query(ctx, q, variables)
+	switch {
+	case transport.status != 0 && transport.status != http.StatusOK:
+		reason = "status " + http.StatusText(transport.status)
+	case err != nil && transport.status == 0:
+		reason = "no answer"
+	case err != nil:
+		// Not its text: it quotes the answer.
+		reason = "errors in the answer"
+	}
+	c.observe("graphql", reason == "", start)
+	return transport.body, reason
 }
 
 // complete tells whether an answer has everything that a "no" rests on, and of

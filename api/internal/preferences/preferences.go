@@ -70,15 +70,10 @@ func (o Owner) String() string { return o.id }
 
 // A Store is the preferences in one Redis. It may be used from several
 // goroutines.
-type Store struct {
-	redis redis.UniversalClient
-	org   string
-}
+type Store struct{ redis redis.UniversalClient }
 
-// New returns a Store for the sponsors of org.
-func New(client redis.UniversalClient, org string) *Store {
-	return &Store{redis: client, org: org}
-}
+// New returns a Store.
+func New(client redis.UniversalClient) *Store { return &Store{redis: client} }
 
 // excludeScript adds a node unless there are too many. KEYS: the set. ARGV: the
 // node, the greatest number, the lifetime in ms or 0. Answers 1, or 0 if full.
@@ -142,27 +137,32 @@ func (s *Store) Count(ctx context.Context, o Owner) (int, error) {
 	return int(n), nil
 }
 
-// Details is what is stored about somebody who signed in.
+// Details is who somebody said they are when they signed in. The zero value is
+// somebody of whom nothing is stored.
 type Details struct {
 	Login string
 	Email string // empty if there is none
-	// Sponsor tells whether the person counts as a sponsor now. It may be true
-	// although GitHub gave no answer at the last sign-in.
-	Sponsor bool
 }
 
 // Details returns what is stored about a person.
 func (s *Store) Details(ctx context.Context, id string) (Details, error) {
-	pipe := s.redis.Pipeline()
-	fields := pipe.HMGet(ctx, keyspace.UserDetailsKey(id), "user_login", "email")
-	sponsor := pipe.SIsMember(ctx, keyspace.SponsorsKey(s.org), id)
-	if _, err := pipe.Exec(ctx); err != nil {
+	fields, err := s.redis.HMGet(ctx, keyspace.UserDetailsKey(id), "user_login", "email").Result()
+	if err != nil {
 		return Details{}, fmt.Errorf("read details: %w", err)
 	}
-	d := Details{Sponsor: sponsor.Val()}
-	d.Login, _ = fields.Val()[0].(string)
-	d.Email, _ = fields.Val()[1].(string)
+	var d Details
+	d.Login, _ = fields[0].(string)
+	d.Email, _ = fields[1].(string)
 	return d, nil
+}
+
+// Graph returns the hash user:<id>, which other programs of the project write.
+func (s *Store) Graph(ctx context.Context, id string) (map[string]string, error) {
+	fields, err := s.redis.HGetAll(ctx, keyspace.UserKey(id)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read what the graph keeps: %w", err)
+	}
+	return fields, nil
 }
 
 // ID is a numeric id of GitHub's as it stands in keys.

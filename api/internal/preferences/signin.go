@@ -29,46 +29,50 @@ end
 if left == 0 then redis.call('DEL', KEYS[2]) end
 return left`
 
-// SignIn writes what GitHub said about a person, and moves the nodes that they
-// excluded as visitor, all in one transaction. A visitor of the zero Owner has
-// none. It returns how many of those found no room.
-//
-// What GitHub did not answer stays as it was: the sponsorship if it is Unknown,
-// the e-mail address if it is not known.
-func (s *Store) SignIn(ctx context.Context, p github.Person, visitor Owner) (left int, err error) {
-	id := ID(p.ID)
+// A SignIn is what a sign-in writes: who the person is, and the nodes that they
+// excluded as a visitor. What GitHub did not answer stays as it was.
+type SignIn struct {
+	store   *Store
+	person  github.Person
+	visitor Owner // the zero Owner: there is none
+	merged  *redis.Cmd
+}
+
+// SignIn prepares to write a sign-in. It lets the module bring the person's keys
+// back, should they be away: a transaction cannot wait for that.
+func (s *Store) SignIn(ctx context.Context, p github.Person, visitor Owner) (*SignIn, error) {
+	pipe := s.redis.Pipeline()
+	pipe.HLen(ctx, keyspace.UserDetailsKey(ID(p.ID)))
+	pipe.SCard(ctx, keyspace.ExcludedNodesKey(ID(p.ID)))
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("fetch a person's keys: %w", err)
+	}
+	return &SignIn{store: s, person: p, visitor: visitor}, nil
+}
+
+// Write adds its commands to a transaction.
+func (in *SignIn) Write(ctx context.Context, tx redis.Pipeliner) {
+	id := ID(in.person.ID)
 	details := keyspace.UserDetailsKey(id)
-	if err := s.fetch(ctx, id); err != nil {
-		return 0, err
+	tx.HSet(ctx, details, "id", id, "user_login", in.person.Login)
+	switch {
+	case in.person.EmailKnown && in.person.Email != "":
+		tx.HSet(ctx, details, "email", in.person.Email)
+	case in.person.EmailKnown:
+		tx.HDel(ctx, details, "email")
 	}
-	var merged *redis.Cmd
-	_, err = s.redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		switch p.Sponsorship.Answer {
-		case github.Yes:
-			tx.SAdd(ctx, keyspace.SponsorsKey(s.org), id)
-		case github.No:
-			tx.SRem(ctx, keyspace.SponsorsKey(s.org), id)
-		case github.Unknown:
-		}
-		tx.HSet(ctx, details, "id", id, "user_login", p.Login)
-		switch {
-		case p.EmailKnown && p.Email != "":
-			tx.HSet(ctx, details, "email", p.Email)
-		case p.EmailKnown:
-			tx.HDel(ctx, details, "email")
-		}
-		if visitor.key != "" {
-			merged = s.merge(ctx, tx, id, visitor)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("write sign-in: %w", err)
+	if in.visitor.key != "" {
+		in.merged = in.store.merge(ctx, tx, id, in.visitor)
 	}
-	if merged == nil {
+}
+
+// Left is how many of the visitor's nodes found no room, once the transaction has
+// run.
+func (in *SignIn) Left() (int, error) {
+	if in.merged == nil {
 		return 0, nil
 	}
-	return merged.Int()
+	return in.merged.Int()
 }
 
 // Adopt moves a visitor's nodes to a person who is signed in already. It
@@ -85,16 +89,4 @@ func (s *Store) Adopt(ctx context.Context, id string, visitor Owner) (left int, 
 
 func (s *Store) merge(ctx context.Context, pipe redis.Pipeliner, id string, visitor Owner) *redis.Cmd {
 	return pipe.Eval(ctx, mergeScript, []string{keyspace.ExcludedNodesKey(id), visitor.key}, MaxNodes)
-}
-
-// fetch lets the module bring the person's keys back, should they be away: a
-// transaction cannot wait for that.
-func (s *Store) fetch(ctx context.Context, id string) error {
-	pipe := s.redis.Pipeline()
-	pipe.HLen(ctx, keyspace.UserDetailsKey(id))
-	pipe.SCard(ctx, keyspace.ExcludedNodesKey(id))
-	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("fetch a person's keys: %w", err)
-	}
-	return nil
 }

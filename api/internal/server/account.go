@@ -16,12 +16,11 @@ const nodesPerPage = 100
 
 // accountView is what the page of somebody who is signed in shows.
 type accountView struct {
-	Org     string
-	Login   string
-	ID      string
-	Email   string
-	Sponsor string // yes, no or unknown
-	Stale   bool   // a sponsor, although GitHub did not answer this time
+	Org string
+	me
+	// Case names which of the page's texts about the sponsorship is the right one.
+	Case   string
+	CanAsk bool // GitHub can be asked again without sending them there
 
 	Nodes      []string
 	Total, Max int
@@ -36,8 +35,9 @@ type accountView struct {
 
 // welcomeView is what the page of somebody who is not signed in shows.
 type welcomeView struct {
-	Org   string
-	Nodes int
+	Org    string
+	Nodes  int
+	Notice string
 }
 
 func (s *Server) handleAccount(w http.ResponseWriter, r *http.Request) error {
@@ -58,7 +58,7 @@ func (s *Server) handleAccount(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) welcome(w http.ResponseWriter, r *http.Request) error {
-	view := welcomeView{Org: s.cfg.Org}
+	view := welcomeView{Org: s.cfg.Org, Notice: notice(r.URL.Query())}
 	if id, ok := s.cfg.Sessions.Visitor(r); ok {
 		n, err := s.cfg.Preferences.Count(r.Context(), visitorOwner(id))
 		if err != nil {
@@ -71,26 +71,45 @@ func (s *Server) welcome(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) account(r *http.Request, p session.Person) (accountView, error) {
-	d, err := s.cfg.Preferences.Details(r.Context(), p.ID)
-	if err != nil {
-		return accountView{}, err
-	}
 	nodes, err := s.cfg.Preferences.Nodes(r.Context(), preferences.Person(p.ID))
 	if err != nil {
 		return accountView{}, err
 	}
-	view := accountView{
-		Org: s.cfg.Org, Login: p.Login, ID: p.ID, Email: d.Email,
-		Sponsor: sponsorNow(p, d).String(),
-		Stale:   d.Sponsor && github.ParseAnswer(p.Sponsor) == github.Unknown,
-		Total:   len(nodes), Max: preferences.MaxNodes,
+	m, err := s.me(r, p)
+	if err != nil {
+		return accountView{}, err
 	}
-	if d.Login != "" {
-		view.Login = d.Login
+	view := accountView{
+		Org: s.cfg.Org, me: m, Case: sponsorshipCase(m), CanAsk: s.cfg.GitHub.HasMaintainer(),
+		Total: len(nodes), Max: preferences.MaxNodes,
 	}
 	page, _ := strconv.Atoi(r.URL.Query().Get("page")) // 0 is the first page
 	view.turn(nodes, page)
 	return view, nil
+}
+
+// sponsorshipCase tells what there is to say about somebody's sponsorship.
+func sponsorshipCase(m me) string {
+	st := m.Sponsorship
+	counts := m.Sponsor == github.Yes
+	switch {
+	case counts && st.Answer == github.Unknown:
+		return "trusted" // GitHub said so before we kept a record
+	case counts && st.Answer == github.No:
+		return "grace"
+	case counts && !st.Cancels.IsZero():
+		return "cancelled"
+	case counts && st.OneTime:
+		return "once"
+	case counts:
+		return "sponsor"
+	case st.Answer == github.Unknown:
+		return "unknown"
+	case !st.Ended.IsZero():
+		return "ended"
+	default:
+		return "no"
+	}
 }
 
 // turn shows the page of nodes with that number, counted from 1.
@@ -111,6 +130,14 @@ func notice(q url.Values) string {
 		return q.Get("excluded") + " is excluded."
 	case preferences.ValidNode(q.Get("taken-back")):
 		return q.Get("taken-back") + " is back in your graph."
+	}
+	switch q.Get("done") {
+	case "asked":
+		return "GitHub was asked again."
+	case "erased":
+		return "Everything is erased, on this server and on Redis Enterprise, and you are signed out everywhere."
+	case "signed-out":
+		return "You are signed out."
 	default:
 		return ""
 	}
@@ -119,10 +146,11 @@ func notice(q url.Values) string {
 // handleAccountExclude serves the form that excludes a node. What is wrong with
 // it is said above the form, with what was typed still in it.
 func (s *Server) handleAccountExclude(w http.ResponseWriter, r *http.Request) error {
-	p, node, err := s.readForm(w, r)
+	p, form, err := s.readForm(w, r)
 	if err != nil {
 		return err
 	}
+	node := single(form, "id")
 	err = badRequest(badNode)
 	if preferences.ValidNode(node) {
 		err = s.cfg.Preferences.Exclude(r.Context(), preferences.Person(p.ID), node)
@@ -146,10 +174,11 @@ func (s *Server) handleAccountExclude(w http.ResponseWriter, r *http.Request) er
 
 // handleAccountTakeBack serves the buttons beside the nodes.
 func (s *Server) handleAccountTakeBack(w http.ResponseWriter, r *http.Request) error {
-	p, node, err := s.readForm(w, r)
+	p, form, err := s.readForm(w, r)
 	if err != nil {
 		return err
 	}
+	node := single(form, "id")
 	if !preferences.ValidNode(node) {
 		return badRequest(badNode)
 	}
@@ -160,31 +189,24 @@ func (s *Server) handleAccountTakeBack(w http.ResponseWriter, r *http.Request) e
 	return nil
 }
 
-// readForm returns who sent a form from our own page, and the node in it.
-func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (p session.Person, node string, err error) {
-	if err := s.fromHere(r); err != nil {
-		return session.Person{}, "", err
+// readForm returns who sent a form from our own page, and what is in it.
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (p session.Person, form url.Values, err error) {
+	if p, err = s.mustBeHere(w, r); err != nil {
+		return session.Person{}, nil, err
 	}
 	if err := r.ParseForm(); err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
-			return session.Person{}, "", err
+			return session.Person{}, nil, err
 		}
-		return session.Person{}, "", badRequest("The form cannot be read.")
+		return session.Person{}, nil, badRequest("The form cannot be read.")
 	}
-	p, signedIn, err := s.who(w, r)
-	if err != nil {
-		return session.Person{}, "", err
-	}
-	if !signedIn {
-		return session.Person{}, "", signedOut()
-	}
-	return p, single(r.PostForm, "id"), nil
+	return p, r.PostForm, nil
 }
 
 // done sends the browser back to the page, so that reloading does nothing twice.
-func done(w http.ResponseWriter, r *http.Request, what, node string) {
-	q := url.Values{what: {node}}
+func done(w http.ResponseWriter, r *http.Request, what, value string) {
+	q := url.Values{what: {value}}
 	if page := r.PostForm.Get("page"); len(page) < 4 && page != "" {
 		q.Set("page", page)
 	}

@@ -76,7 +76,9 @@ func (s *Server) exclude(w http.ResponseWriter, r *http.Request, node string) er
 	}
 	owner := preferences.Person(p.ID)
 	if !signedIn {
-		owner = visitorOwner(s.cfg.Sessions.Welcome(w, r))
+		if owner, err = s.visitor(w, r); err != nil {
+			return err
+		}
 	}
 	if err := s.cfg.Preferences.Exclude(r.Context(), owner, node); err != nil {
 		return err
@@ -127,17 +129,43 @@ func (s *Server) owner(w http.ResponseWriter, r *http.Request) (o preferences.Ow
 		return preferences.Person(p.ID), signedIn, err
 	}
 	visitor, known := s.cfg.Sessions.Visitor(r)
-	return visitorOwner(visitor), known, nil
+	if known {
+		err = s.limits.person(w, r, visitor)
+	}
+	return visitorOwner(visitor), known, err
+}
+
+// visitor is somebody who is not signed in and excludes a node, welcomed if they are
+// new.
+func (s *Server) visitor(w http.ResponseWriter, r *http.Request) (o preferences.Owner, err error) {
+	if id, known := s.cfg.Sessions.Visitor(r); known {
+		err = s.limits.person(w, r, id)
+	} else {
+		err = s.limits.newcomer(w, r, s.clientAddr(r))
+	}
+	if err != nil {
+		return preferences.Owner{}, err
+	}
+	return visitorOwner(s.cfg.Sessions.Welcome(w, r)), nil
 }
 
 func visitorOwner(id string) preferences.Owner {
 	return preferences.Visitor(id, session.VisitorLifetime)
 }
 
-// who tells who is signed in. Nodes that the person excluded as a visitor while
-// the sign-in was under way become theirs now.
-func (s *Server) who(w http.ResponseWriter, r *http.Request) (session.Person, bool, error) {
+// person tells who is signed in, and holds their requests against the limit.
+func (s *Server) person(w http.ResponseWriter, r *http.Request) (session.Person, bool, error) {
 	p, signedIn, err := s.cfg.Sessions.Load(r.Context(), r)
+	if err != nil || !signedIn {
+		return p, false, err
+	}
+	return p, true, s.limits.person(w, r, p.ID)
+}
+
+// who is person, and what they excluded as a visitor while the sign-in was under
+// way becomes theirs now.
+func (s *Server) who(w http.ResponseWriter, r *http.Request) (session.Person, bool, error) {
+	p, signedIn, err := s.person(w, r)
 	if err != nil || !signedIn {
 		return p, false, err
 	}

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
@@ -22,7 +25,8 @@ func (s *Server) handleHome(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if signedIn {
+	// Somebody who wants GitHub to be asked again goes there once more.
+	if signedIn && r.URL.Query().Get("again") == "" {
 		http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // localPath let it through
 		return nil
 	}
@@ -65,11 +69,13 @@ func (s *Server) handleCallback(w http.ResponseWriter, r *http.Request) error {
 	if code == "" {
 		return badRequest("GitHub sent no code. Please sign in again.")
 	}
+	asked := s.cfg.Sponsors.Now()
 	p, err := s.cfg.GitHub.SignIn(r.Context(), code, a.Verifier)
 	if err != nil {
+		s.cfg.Metrics.SignIn("failed")
 		return err
 	}
-	return s.signIn(w, r, p, a.Next)
+	return s.signIn(w, r, p, asked, a.Next)
 }
 
 // single is the value of a parameter that is there once, or empty.
@@ -95,8 +101,8 @@ func refusedByGitHub(code string) *problem {
 	}
 }
 
-// signIn stores what GitHub said, then starts the session.
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p github.Person, next string) error {
+// signIn stores what GitHub said, all in one transaction, then starts the session.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p github.Person, asked time.Time, next string) error {
 	ctx := r.Context()
 	if p.Sponsorship.Answer == github.Unknown {
 		s.cfg.Log.Warn("sponsorship unknown", "reason", p.Sponsorship.Reason)
@@ -107,25 +113,47 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p github.Person,
 	if id, ok := s.cfg.Sessions.Visitor(r); ok {
 		visitor = visitorOwner(id)
 	}
-	left, err := s.cfg.Preferences.SignIn(ctx, p, visitor)
+	in, err := s.cfg.Preferences.SignIn(ctx, p, visitor)
 	if err != nil {
 		return err
 	}
-	s.logLeft(left)
-	err = s.cfg.Sessions.Start(ctx, w, r, session.Person{
-		ID: preferences.ID(p.ID), Login: p.Login, Sponsor: p.Sponsorship.Answer.String(),
+	id := preferences.ID(p.ID)
+	v, err := s.cfg.Sponsors.Tell(ctx, id, p.Sponsorship, asked, func(tx redis.Pipeliner) error {
+		in.Write(ctx, tx)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
+	left, err := in.Left()
+	if err != nil {
+		return err
+	}
+	s.logLeft(left)
+	if err := s.cfg.Sessions.Start(ctx, w, r, session.Person{ID: id, Login: p.Login}); err != nil {
+		return err
+	}
+	s.cfg.Metrics.SignIn(signInResult(p.Sponsorship.Answer))
 	s.cfg.Sessions.ForgetAttempts(w)
 	if !prefersJSON(r) {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return nil
 	}
 	return ok(w, signInAnswer{
-		Status: "success", Email: optional(p.Email), ID: p.ID, Login: p.Login, Sponsor: p.Sponsorship.Answer,
+		Status: "success", Email: optional(p.Email), ID: p.ID, Login: p.Login, Sponsor: v.Sponsor(),
 	})
+}
+
+// signInResult is the answer in the words of the metric.
+func signInResult(a github.Answer) string {
+	switch a {
+	case github.Yes:
+		return "sponsor"
+	case github.No:
+		return "visitor"
+	default:
+		return "unknown"
+	}
 }
 
 type signInAnswer struct {
@@ -151,8 +179,25 @@ func (s *Server) handleLogout(w http.ResponseWriter, r *http.Request) error {
 	if err := s.cfg.Sessions.End(r.Context(), w, r); err != nil {
 		return err
 	}
+	return signedOutNow(w, r)
+}
+
+// handleLogoutEverywhere ends all sessions of the person, in every browser.
+func (s *Server) handleLogoutEverywhere(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.mustBeHere(w, r)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Sessions.EndAll(r.Context(), p.ID); err != nil {
+		return err
+	}
+	s.cfg.Sessions.Forget(w)
+	return signedOutNow(w, r)
+}
+
+func signedOutNow(w http.ResponseWriter, r *http.Request) error {
 	if prefersHTML(r) {
-		http.Redirect(w, r, accountPath, http.StatusSeeOther)
+		http.Redirect(w, r, accountPath+"?done=signed-out", http.StatusSeeOther)
 		return nil
 	}
 	return ok(w, map[string]string{"status": "signed out"})

@@ -9,7 +9,7 @@ import (
 
 // secured sets the headers that every answer has.
 func (s *Server) secured(next http.Handler) http.Handler {
-	const csp = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	const csp = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", csp)
@@ -52,9 +52,11 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 func (s *Server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		counted := s.cfg.Metrics.Request()
 		sw := &statusWriter{ResponseWriter: w}
 		route := new(string)
 		next.ServeHTTP(sw, r.WithContext(context.WithValue(r.Context(), routeKey{}, route)))
+		counted(*route, sw.status)
 		s.cfg.Log.Info("request",
 			"method", method(r), "route", *route, "status", sw.status, "duration", time.Since(start))
 	})

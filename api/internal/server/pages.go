@@ -3,14 +3,39 @@ package server
 import (
 	"bytes"
 	"embed"
+	"fmt"
 	"html/template"
 	"net/http"
+	"time"
 )
 
 //go:embed pages
 var files embed.FS
 
-var pages = template.Must(template.ParseFS(files, "pages/*.html"))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+	"time": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
+	// datetime is for programs that read pages.
+	"datetime": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"dollars":  dollars,
+	"many":     many,
+}).ParseFS(files, "pages/*.html"))
+
+// dollars writes US cents as people do.
+func dollars(cents int) string {
+	if cents%100 == 0 {
+		return fmt.Sprintf("$%d", cents/100)
+	}
+	return fmt.Sprintf("$%d.%02d", cents/100, cents%100)
+}
+
+// many writes a number of things, of which there may be one.
+func many(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
 
 // render writes a page. It is complete before the first byte is sent.
 func (s *Server) render(w http.ResponseWriter, status int, name string, data any) {

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/module"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
 )
 
@@ -42,8 +43,8 @@ func methodNotAllowed() *problem {
 	return &problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This address does not do that. See the header Allow."}
 }
 
-func tooLarge() *problem {
-	return &problem{Status: http.StatusRequestEntityTooLarge, Title: "Too large", Detail: "A request may have 4 KiB."}
+func tooLarge(limit int64) *problem {
+	return &problem{Status: http.StatusRequestEntityTooLarge, Title: "Too large", Detail: fmt.Sprintf("A request like this may have %d KiB.", limit>>10)}
 }
 
 func signedOut() *problem {
@@ -68,14 +69,17 @@ func problemOf(err error) *problem {
 		p  *problem
 		gh *github.Error
 		mb *http.MaxBytesError
+		er *module.EraseError
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &mb):
-		return tooLarge()
+		return tooLarge(mb.Limit)
 	case errors.As(err, &gh):
 		return gitHubProblem(gh)
+	case errors.As(err, &er):
+		return eraseProblem(er)
 	case errors.Is(err, preferences.ErrFull):
 		return &problem{
 			Status: http.StatusConflict, Title: "Too many nodes",
@@ -91,6 +95,19 @@ func problemOf(err error) *problem {
 	default:
 		return unavailable(err)
 	}
+}
+
+func eraseProblem(err *module.EraseError) *problem {
+	p := &problem{Status: http.StatusServiceUnavailable, Title: "Not erased", retry: true, cause: err}
+	switch {
+	case err.Begun:
+		p.Title, p.Detail = "Not erased everywhere yet", "Your data is being erased on this server, and Redis Enterprise has not confirmed yet that it is gone there. It goes on by itself; try again in a few minutes to be sure."
+	case errors.Is(err, module.ErrMissing):
+		p.Detail = "Nothing is erased: the part of this server that erases your data on both servers is missing. The operator must load the module sponsor.so into Redis."
+	default:
+		p.Detail = "Nothing is erased: this server and Redis Enterprise must both be there for that, and one of them cannot be reached now. Please try again later."
+	}
+	return p
 }
 
 func gitHubProblem(err *github.Error) *problem {

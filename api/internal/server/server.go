@@ -3,9 +3,9 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"sync/atomic"
@@ -14,11 +14,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/metrics"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/module"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/session"
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/sponsors"
 )
 
-// MaxBody is the greatest size of a request's body, in bytes.
+// MaxBody is the greatest size of a request's body, in bytes, but of a delivery of
+// GitHub's webhook.
 const MaxBody = 4 << 10
 
 // The limits of a connection. WriteTimeout leaves room for a sign-in, which
@@ -35,33 +39,45 @@ const (
 const (
 	redisTimeout  = 5 * time.Second
 	signInTimeout = 35 * time.Second
+	eraseTimeout  = 25 * time.Second
 	probeTimeout  = time.Second
 )
 
-// Config is what a Server needs. All fields must be set, but Origins.
+// Config is what a Server needs. All fields must be set, but Origins,
+// TrustedProxies and Limits.
 type Config struct {
 	// PublicURL is scheme, host and port under which browsers reach us.
 	PublicURL *url.URL
 	// Origins are the other origins whose pages may use the API.
 	Origins []string
-	// Org is who is sponsored, for the page.
+	// TrustedProxies are those whose X-Forwarded-For counts.
+	TrustedProxies []netip.Prefix
+	Limits         Limits
+	// Org is who is sponsored.
 	Org         string
 	Redis       redis.UniversalClient
 	GitHub      *github.Client
 	Sessions    *session.Manager
 	Preferences *preferences.Store
+	Sponsors    *sponsors.Store
+	Keeper      *sponsors.Keeper
+	Module      *module.Client
+	Metrics     *metrics.Metrics
 	Log         *slog.Logger
 }
 
 // A Server is the API as an http.Handler. It may be used from several
 // goroutines.
 type Server struct {
-	cfg      Config
-	self     string // our own origin
-	origins  map[string]bool
-	mux      *http.ServeMux
-	handler  http.Handler
-	draining atomic.Bool
+	cfg            Config
+	self           string // our own origin
+	origins        map[string]bool
+	limits         *limiter
+	metrics        http.Handler
+	mux            *http.ServeMux
+	handler        http.Handler
+	draining       atomic.Bool
+	webhookSecrets atomic.Pointer[[]string]
 }
 
 // New returns a Server.
@@ -70,36 +86,23 @@ func New(cfg Config) *Server {
 		cfg:     cfg,
 		self:    cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host,
 		origins: make(map[string]bool),
+		limits:  newLimiter(cfg.Limits, cfg.Metrics.Limited),
+		metrics: cfg.Metrics.Handler(),
 		mux:     http.NewServeMux(),
 	}
 	for _, origin := range cfg.Origins {
 		s.origins[origin] = true
 	}
-	s.routes()
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.pattern, s.serve(r))
+	}
 	s.handler = s.logged(s.recovered(s.secured(http.HandlerFunc(s.route))))
 	return s
 }
 
-func (s *Server) routes() {
-	s.handle("GET /{$}", redisTimeout, s.handleHome)
-	s.handle("GET /oauth2/callback", signInTimeout, s.handleCallback)
-
-	s.handle("GET /exclude", redisTimeout, s.shared(s.handleExcludeGet))
-	s.handle("POST /exclude", redisTimeout, s.shared(s.handleExcludePost))
-	s.handle("DELETE /exclude", redisTimeout, s.shared(s.handleExcludeDelete))
-	s.handle("OPTIONS /exclude", redisTimeout, s.shared(s.handlePreflight("GET, POST, DELETE")))
-	s.handle("GET /me", redisTimeout, s.shared(s.handleMe))
-	s.handle("OPTIONS /me", redisTimeout, s.shared(s.handlePreflight("GET")))
-	s.handle("POST /logout", redisTimeout, s.handleLogout)
-
-	s.handle("GET /account", redisTimeout, s.handleAccount)
-	s.handle("POST /account/exclude", redisTimeout, s.handleAccountExclude)
-	s.handle("POST /account/take-back", redisTimeout, s.handleAccountTakeBack)
-	s.handle("GET /style.css", redisTimeout, s.handleStyle)
-
-	s.handle("GET /livez", probeTimeout, s.handleLive)
-	s.handle("GET /readyz", probeTimeout, s.handleReady)
-}
+// SetWebhookSecrets replaces what GitHub signs its deliveries with. Without one
+// there is no webhook.
+func (s *Server) SetWebhookSecrets(secrets []string) { s.webhookSecrets.Store(&secrets) }
 
 // Drain makes /readyz answer that no new requests should come. Those that come
 // are served.
@@ -108,20 +111,6 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// handler is a http.HandlerFunc that leaves answering an error to its caller.
-type handler func(w http.ResponseWriter, r *http.Request) error
-
-// handle serves a pattern; the request's context ends after timeout.
-func (s *Server) handle(pattern string, timeout time.Duration, h handler) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		if err := h(w, r.WithContext(ctx)); err != nil {
-			s.fail(w, r, err)
-		}
-	})
-}
-
 // route answers in our own words what the mux would refuse in its own.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	// The mux would redirect to the clean path.
@@ -129,14 +118,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, notFound())
 		return
 	}
-	if r.ContentLength > MaxBody {
-		s.fail(w, r, tooLarge())
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
-		setPattern(r, pattern)
 		s.mux.ServeHTTP(w, r)
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,7 @@ const maxCookie = 512
 // that one cookie cannot be passed off as another. It may be used from several
 // goroutines.
 type Cookies struct {
-	keys   [][]byte // the first one signs, all of them verify
+	keys   atomic.Pointer[[][]byte] // the first one signs, all of them verify
 	secure bool
 }
 
@@ -31,21 +32,32 @@ type Cookies struct {
 // ones. Secure makes cookies that browsers keep to https and to this very host
 // (__Host-); without it they work on plain http, which is for loopback only.
 func NewCookies(secure bool, secrets ...string) (*Cookies, error) {
-	if len(secrets) == 0 {
-		return nil, errors.New("no secret to sign cookies with")
-	}
 	c := &Cookies{secure: secure}
+	if err := c.Rotate(secrets...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Rotate replaces the secrets, current first, then previous ones. If one will not
+// do, the old ones stay.
+func (c *Cookies) Rotate(secrets ...string) error {
+	if len(secrets) == 0 {
+		return errors.New("no secret to sign cookies with")
+	}
+	var keys [][]byte
 	for i, secret := range secrets {
 		if len(secret) < MinSecret {
-			return nil, fmt.Errorf("secret %d has %d bytes, at least %d are needed", i+1, len(secret), MinSecret)
+			return fmt.Errorf("secret %d has %d bytes, at least %d are needed", i+1, len(secret), MinSecret)
 		}
 		key, err := hkdf.Key(sha256.New, []byte(secret), nil, "redis-sponsor cookies", sha256.Size)
 		if err != nil {
-			return nil, fmt.Errorf("derive cookie key: %w", err)
+			return fmt.Errorf("derive cookie key: %w", err)
 		}
-		c.keys = append(c.keys, key)
+		keys = append(keys, key)
 	}
-	return c, nil
+	c.keys.Store(&keys)
+	return nil
 }
 
 // Name is the cookie's name in the browser.
@@ -58,7 +70,7 @@ func (c *Cookies) Name(name string) string {
 
 // Set signs value and sends it, to be kept for maxAge.
 func (c *Cookies) Set(w http.ResponseWriter, name, value string, maxAge time.Duration) {
-	signed := value + "." + base64.RawURLEncoding.EncodeToString(sign(c.keys[0], name, value))
+	signed := value + "." + base64.RawURLEncoding.EncodeToString(sign((*c.keys.Load())[0], name, value))
 	c.write(w, name, signed, int(maxAge/time.Second))
 }
 
@@ -92,7 +104,7 @@ func (c *Cookies) verify(name, signed string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	for _, key := range c.keys {
+	for _, key := range *c.keys.Load() {
 		if hmac.Equal(mac, sign(key, name, value)) {
 			return value, true
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -25,6 +26,14 @@ const (
 )
 
 const sessionCookie = "sponsor-session"
+
+const (
+	// sessionPrefix begins the key of a session.
+	sessionPrefix = Prefix + "session:"
+	// listPrefix begins the key of a person's sessions: a sorted set of their
+	// names, by the unix seconds of their deadlines.
+	listPrefix = Prefix + "sessions:"
+)
 
 // Config is what a Manager needs. Redis and Cookies must be set.
 type Config struct {
@@ -50,8 +59,6 @@ type Person struct {
 	ID string
 	// Login is the name of the account when the session began.
 	Login string
-	// Sponsor is what GitHub answered then: yes, no or unknown.
-	Sponsor string
 }
 
 // New returns a Manager. It does not talk to Redis yet.
@@ -64,7 +71,7 @@ func New(cfg Config) *Manager {
 	}
 	// Not scs.New: that starts a goroutine for a store that we do not use.
 	sessions := &scs.SessionManager{
-		Store:            store{redis: cfg.Redis, prefix: Prefix + "session:", idle: cfg.Idle},
+		Store:            store{redis: cfg.Redis, prefix: sessionPrefix, idle: cfg.Idle},
 		Codec:            codec{},
 		Lifetime:         cfg.Absolute,
 		HashTokenInStore: true,
@@ -83,11 +90,7 @@ func (m *Manager) Load(ctx context.Context, r *http.Request) (p Person, ok bool,
 	if err != nil {
 		return Person{}, false, fmt.Errorf("load session: %w", err)
 	}
-	p = Person{
-		ID:      m.sessions.GetString(ctx, "id"),
-		Login:   m.sessions.GetString(ctx, "login"),
-		Sponsor: m.sessions.GetString(ctx, "sponsor"),
-	}
+	p = Person{ID: m.sessions.GetString(ctx, "id"), Login: m.sessions.GetString(ctx, "login")}
 	// The store's expiry is the idle one; it may lie beyond the absolute one.
 	if p.ID == "" || !m.sessions.Deadline(ctx).After(time.Now()) {
 		return Person{}, false, nil
@@ -108,7 +111,10 @@ func (m *Manager) Start(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	m.sessions.Put(ctx, "id", p.ID)
 	m.sessions.Put(ctx, "login", p.Login)
-	m.sessions.Put(ctx, "sponsor", p.Sponsor)
+	// On the list first: a session that is not on it would outlive EndAll.
+	if err := m.list(ctx, p.ID, m.sessions.Token(ctx), m.sessions.Deadline(ctx)); err != nil {
+		return err
+	}
 	token, expiry, err := m.sessions.Commit(ctx)
 	if err != nil {
 		return fmt.Errorf("store session: %w", err)
@@ -116,6 +122,61 @@ func (m *Manager) Start(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	m.cookies.Set(w, sessionCookie, token, time.Until(expiry))
 	return nil
 }
+
+// list adds a session to those of a person, by its name in Redis.
+func (m *Manager) list(ctx context.Context, id, token string, deadline time.Time) error {
+	key := listPrefix + id
+	_, err := m.redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		tx.ZRemRangeByScore(ctx, key, "-inf", strconv.FormatInt(time.Now().Unix(), 10))
+		tx.ZAdd(ctx, key, redis.Z{Score: float64(deadline.Unix()), Member: hashed(token)})
+		tx.PExpireAt(ctx, key, deadline)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list session: %w", err)
+	}
+	return nil
+}
+
+// listed returns the names of a person's sessions; some may have ended.
+func (m *Manager) listed(ctx context.Context, id string) (keys []string, err error) {
+	names, err := m.redis.ZRange(ctx, listPrefix+id, 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	for _, name := range names {
+		keys = append(keys, sessionPrefix+name)
+	}
+	return keys, nil
+}
+
+// Count is in how many browsers a person is signed in.
+func (m *Manager) Count(ctx context.Context, id string) (int, error) {
+	keys, err := m.listed(ctx, id)
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	n, err := m.redis.Exists(ctx, keys...).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count sessions: %w", err)
+	}
+	return int(n), nil
+}
+
+// EndAll signs a person out in every browser. Those who sign in meanwhile may stay.
+func (m *Manager) EndAll(ctx context.Context, id string) error {
+	keys, err := m.listed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := m.redis.Del(ctx, append(keys, listPrefix+id)...).Err(); err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	return nil
+}
+
+// Forget makes the browser forget its session.
+func (m *Manager) Forget(w http.ResponseWriter) { m.cookies.Clear(w, sessionCookie) }
 
 // End signs out: the session is gone from Redis when it returns nil. Without a
 // session it does nothing.

@@ -1,0 +1,234 @@
+// Package module asks the module in the local Redis: how things stand, whether
+// somebody's data is safe on Redis Enterprise, and to erase it there.
+package module
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
+)
+
+// The time that questions to the module may take. It waits for the remote itself.
+const (
+	verifyTimeout = 3 * time.Second
+	eraseTimeout  = 20 * time.Second
+)
+
+// A Client asks one module. It may be used from several goroutines.
+type Client struct {
+	redis     *redis.Client
+	patient   *redis.Client // for commands that wait for the remote
+	verifying singleflight.Group
+}
+
+// New returns a Client.
+func New(client *redis.Client) *Client {
+	return &Client{redis: client, patient: client.WithTimeout(eraseTimeout)}
+}
+
+// ErrMissing is a Redis without the module.
+var ErrMissing = errors.New("the module sponsor.so is not loaded")
+
+// known turns the answer of a Redis that does not know a command of the module
+// into ErrMissing.
+func known(err error) error {
+	if redis.HasErrorPrefix(err, "unknown command") {
+		return ErrMissing
+	}
+	return err
+}
+
+// A State tells where somebody's data is.
+type State string
+
+// The states.
+const (
+	// Safe: Redis Enterprise has all of it.
+	Safe State = "safe"
+	// OnTheWay: it has not yet, and will in a moment.
+	OnTheWay State = "on_the_way"
+	// Refused: it has refused some of it; the operator has to look.
+	Refused State = "refused"
+	// Unreachable: it cannot be asked. What it does not have goes there when it
+	// can.
+	Unreachable State = "unreachable"
+	// Unknown: the module did not tell, or there is none.
+	Unknown State = "unknown"
+	// Here: it is on the local server only, as for everybody who is no sponsor.
+	Here State = "here"
+)
+
+// A Safety is the answer to the question whether somebody's data is safe.
+type Safety struct {
+	State State `json:"state"`
+	// Keys is how many keys were compared, and Same how many of them are the same
+	// on both servers, or are on Redis Enterprise and not in memory here.
+	Keys int `json:"keys"`
+	Same int `json:"same"`
+}
+
+// Safety compares what both servers have of a sponsor. It does not fail: what
+// cannot be found out is Unknown. Questions about one person at one time are asked
+// once.
+func (c *Client) Safety(ctx context.Context, id string) Safety {
+	v, _, _ := c.verifying.Do(id, func() (any, error) { return c.safety(ctx, id), nil })
+	return v.(Safety)
+}
+
+func (c *Client) safety(ctx context.Context, id string) Safety {
+	// Whoever asked first may go away, the others still want to know.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
+	defer cancel()
+	status, link := c.link(ctx)
+	if link != Safe {
+		return Safety{State: link}
+	}
+	result, err := c.ask(ctx, "SPONSOR.VERIFY", "USER", id)
+	if late(err) {
+		return Safety{State: Unreachable}
+	}
+	if err != nil {
+		// Did it fail because the remote has gone away?
+		if _, link = c.link(ctx); link == Safe {
+			link = Unknown
+		}
+		return Safety{State: link}
+	}
+	s := Safety{Keys: number(result["checked"]), Same: number(result["same"]) + number(result["away"])}
+	switch {
+	case number(result["failed"]) > 0:
+		s.State = Refused
+	case s.Same >= s.Keys:
+		s.State = Safe
+	case number(status["dead_letters"]) > 0:
+		s.State = Refused
+	default:
+		s.State = OnTheWay
+	}
+	return s
+}
+
+// link is SPONSOR.STATUS, and Safe if the module reaches the remote.
+func (c *Client) link(ctx context.Context) (status map[string]any, link State) {
+	status, err := c.ask(ctx, "SPONSOR.STATUS")
+	if err != nil {
+		return nil, Unknown
+	}
+	switch status["state"] {
+	case "connected":
+		return status, Safe
+	case "connecting", "down":
+		return status, Unreachable
+	default:
+		return status, Unknown
+	}
+}
+
+// An EraseError is an erasure that is not known to be done.
+type EraseError struct {
+	// Begun tells that it is done on the local server, or will be, and noted for
+	// Redis Enterprise, where it happens by itself. Otherwise nothing is erased.
+	Begun bool
+	Err   error
+}
+
+func (e *EraseError) Error() string { return "erase: " + e.Err.Error() }
+func (e *EraseError) Unwrap() error { return e.Err }
+
+// Erase removes all keys of a person on both servers, sponsor or not. When it
+// returns nil, both have done so. It does not begin while Redis Enterprise cannot
+// be reached. Errors are of type *EraseError.
+func (c *Client) Erase(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, eraseTimeout)
+	defer cancel()
+	status, err := c.ask(ctx, "SPONSOR.STATUS")
+	if err == nil && status["state"] != "connected" {
+		err = fmt.Errorf("the module is %v: %v", status["state"], status["last_error"])
+	}
+	if err != nil {
+		return &EraseError{Err: err}
+	}
+	_, err = run(ctx, c.patient, "SPONSOR.FORGET", id)
+	if err == nil {
+		return nil
+	}
+	// A command that was sent goes on without us.
+	return &EraseError{Begun: late(err) || strings.Contains(err.Error(), "erased here"), Err: err}
+}
+
+// late tells an answer that did not come in time.
+func late(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+}
+
+// Figures are the numbers of INFO sponsor, by the names of the fields without the
+// prefix sponsor_.
+func (c *Client) Figures(ctx context.Context) (map[string]float64, error) {
+	info, err := c.redis.Info(ctx, "sponsor").Result()
+	if err != nil {
+		return nil, fmt.Errorf("read INFO: %w", err)
+	}
+	figures := make(map[string]float64)
+	for scanner := bufio.NewScanner(strings.NewReader(info)); scanner.Scan(); {
+		field, value, _ := strings.Cut(scanner.Text(), ":")
+		name, ours := strings.CutPrefix(field, "sponsor_")
+		if !ours {
+			continue
+		}
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			figures[name] = n
+		}
+		if name == "state" {
+			figures["connected"] = 0
+			if value == "connected" {
+				figures["connected"] = 1
+			}
+		}
+	}
+	if len(figures) == 0 {
+		return nil, ErrMissing
+	}
+	return figures, nil
+}
+
+// run runs a command of the module, and a PING after it: Redis cannot unload a module
+// while the last command of any connection was the module's, and ours stay open.
+func run(ctx context.Context, client *redis.Client, args ...any) (any, error) {
+	pipe := client.Pipeline()
+	cmd := pipe.Do(ctx, args...)
+	pipe.Ping(ctx)
+	_, _ = pipe.Exec(ctx) // the command has the error that matters
+	reply, err := cmd.Result()
+	return reply, known(err)
+}
+
+// ask runs a command whose answer is a map.
+func (c *Client) ask(ctx context.Context, args ...any) (map[string]any, error) {
+	reply, err := run(ctx, c.redis, args...)
+	if err != nil {
+		return nil, err
+	}
+	fields, ok := reply.(map[any]any)
+	if !ok {
+		return nil, fmt.Errorf("%v: the answer is no map", args[0])
+	}
+	m := make(map[string]any, len(fields))
+	for k, v := range fields {
+		m[fmt.Sprint(k)] = v
+	}
+	return m, nil
+}
+
+func number(v any) int {
+	n, _ := v.(int64) // what is no number is not there
+	return int(n)
+}

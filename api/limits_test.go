@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// until sends requests until one is refused, and tells how many were not.
+func until(t *testing.T, most int, send func(i int) answer) (admitted int) {
+	t.Helper()
+	for i := range most {
+		a := send(i)
+		if a.StatusCode == http.StatusTooManyRequests {
+			if a.Header.Get("Retry-After") == "" {
+				t.Error("429 without Retry-After")
+			}
+			return i
+		}
+	}
+	return most
+}
+
+// direct is a browser that reaches the program without the proxy, as the proxy does.
+func (s *site) direct(path, forwardedFor string) answer {
+	s.t.Helper()
+	b := s.browser()
+	b.http.Jar = nil
+	var headers []string
+	if forwardedFor != "" {
+		headers = []string{"X-Forwarded-For", forwardedFor}
+	}
+	return b.get("http://"+s.main.Addr()+path, headers...)
+}
+
+func TestLimits_PerAddress(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) {
+		m["LIMIT_PER_ADDRESS"], m["TRUSTED_PROXIES"] = "30", "127.0.0.1, 10.9.0.0/16"
+	}, nil)
+	const flood = "203.0.113.7"
+	if got := until(t, 100, func(int) answer { return s.direct("/exclude", flood) }); got != 30 {
+		t.Errorf("%d requests of one address were answered, want 30", got)
+	}
+	for _, tt := range []struct {
+		name, forwarded string
+		want            int
+	}{
+		{"the flood itself", flood, 429},
+		{"somebody else", "203.0.113.8", 200},
+		{"what the flood makes up stands before its own address", "198.51.100.1, " + flood, 429},
+		{"through two proxies of ours", flood + ", 10.9.1.1", 429},
+		{"with a port", flood + ":4711", 429},
+		{"in IPv6 clothes", "::ffff:" + flood, 429},
+		{"somebody behind what is no proxy of ours", "203.0.113.9, 10.8.1.1", 200},
+		{"a name that is no address", "unknown", 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if a := s.direct("/exclude", tt.forwarded); a.StatusCode != tt.want {
+				t.Errorf("X-Forwarded-For %s = %d, want %d", tt.forwarded, a.StatusCode, tt.want)
+			}
+		})
+	}
+	if got := until(t, 100, func(i int) answer { return s.direct("/exclude", fmt.Sprintf("2001:db8:1:2:%x::1", i)) }); got != 30 {
+		t.Errorf("%d requests of one /64 were answered, want 30", got)
+	}
+	wantStatus(t, "the next /64", s.direct("/exclude", "2001:db8:1:3::1"), http.StatusOK)
+	// Whether the process lives is asked by those who would end it.
+	wantStatus(t, "/livez", s.direct("/livez", flood), http.StatusOK)
+	wantStatus(t, "/readyz", s.direct("/readyz", flood), http.StatusOK)
+	if got := s.metric("sponsor_api_limited_total", `by="address"`); got < 5 {
+		t.Errorf("sponsor_api_limited_total = %v", got)
+	}
+}
+
+// Without a proxy that we trust nobody's word counts.
+func TestLimits_ForgedAddress(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["LIMIT_PER_ADDRESS"], m["TRUSTED_PROXIES"] = "30", "10.9.0.0/16" }, nil)
+	if got := until(t, 100, func(i int) answer { return s.direct("/exclude", fmt.Sprintf("203.0.113.%d", i)) }); got != 30 {
+		t.Errorf("%d requests under made-up addresses were answered, want 30", got)
+	}
+}
+
+// What is costly counts tenfold: to begin a sign-in, and visitors who are new.
+func TestLimits_WhatIsCostly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["LIMIT_PER_ADDRESS"] = "100" }, nil)
+	if got := until(t, 100, func(int) answer { return s.direct("/", "203.0.113.1") }); got != 10 {
+		t.Errorf("%d sign-ins of one address were begun, want 10", got)
+	}
+	if got := until(t, 100, func(i int) answer { return s.direct(fmt.Sprintf("/exclude?id=C%d", i), "203.0.113.2") }); got != 9 {
+		t.Errorf("%d visitors of one address are new, want 9", got)
+	}
+	if n := len(s.keys("api:visitor:*")); n != 9 {
+		t.Errorf("%d visitors in Redis, want 9", n)
+	}
+	// A proxy asks /auth for each request of somebody else's.
+	if got := until(t, 2000, func(int) answer { return s.direct("/auth", "203.0.113.3") }); got != 1000 {
+		t.Errorf("/auth was answered %d times, want 1000", got)
+	}
+}
+
+// One person has one limit, from wherever they ask.
+func TestLimits_PerPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["LIMIT_PER_PERSON"] = "20" }, nil)
+	b, other := s.browser(), s.browser()
+	b.signIn("visitor-1")
+	other.signIn("visitor-2")
+	if got := until(t, 100, func(i int) answer { return b.get("/exclude", "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i)) }); got != 20 {
+		t.Errorf("%d requests of one person were answered, want 20", got)
+	}
+	second := s.browser()
+	second.signIn("visitor-1")
+	wantStatus(t, "the same person elsewhere", second.get("/exclude"), http.StatusTooManyRequests)
+	wantStatus(t, "somebody else", other.get("/exclude"), http.StatusOK)
+	a := b.get("/account", "Accept", "text/html")
+	if a.StatusCode != http.StatusTooManyRequests || !strings.Contains(a.body, "wait a little") {
+		t.Errorf("page = %d %s", a.StatusCode, a.body)
+	}
+	visitor := s.browser()
+	if got := until(t, 100, func(i int) answer { return visitor.get(fmt.Sprintf("/exclude?id=C%d", i)) }); got != 21 {
+		t.Errorf("%d requests of one visitor were answered, want the first and 20", got)
+	}
+}
