@@ -27,6 +27,10 @@ help: ## list the targets
 setup:
 	@scripts/setup
 
+.PHONY: setup-test
+setup-test:
+	@scripts/setup test
+
 .PHONY: run
 run: setup build ## start everything on loopback, until Ctrl-C
 	@exec build/playground run
@@ -66,7 +70,7 @@ build/sponsor-api build/githubtest build/playground build/bench: FORCE
 FORCE:
 
 .PHONY: prepare
-prepare: setup build build/sponsor-fault.so
+prepare: setup-test build build/sponsor-fault.so
 	@scripts/newer-servers $(OPTIONAL)
 	@scripts/redis-headers $(OPTIONAL)
 
