@@ -2,11 +2,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -134,6 +139,100 @@ func TestWatcherNotes(t *testing.T) {
 	w.note(`1700000000.123457 [0 127.0.0.1:50000] "SADD" "user:7:mnodes" "run-1-2" "run-0-1" "run-1-3" "run-1-x"`, later)
 	if want := []time.Time{first, {}, first}; !slices.Equal(w.seen, want) || w.left != 1 {
 		t.Errorf("seen %v, %d left; want %v, 1 left", w.seen, w.left, want)
+	}
+}
+
+// A call that takes long must be seen in those that wait for it, and they in nothing
+// that is on other lanes.
+func TestOpenLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var (
+			mu    sync.Mutex
+			calls = make(map[int]time.Duration) // since begun, by number
+		)
+		// Two lanes, and a call due every 100 ms.
+		took, err := openLoop(t.Context(), 7, 10, 2, func(lane, i int) error {
+			mu.Lock()
+			calls[i] = time.Since(begun)
+			mu.Unlock()
+			if lane != i%2 {
+				t.Errorf("call %d is on lane %d", i, lane)
+			}
+			if i == 0 {
+				return pass(t.Context(), 500*time.Millisecond)
+			}
+			return pass(t.Context(), 10*time.Millisecond)
+		})
+		millis := func(numbers ...int) (list []time.Duration) {
+			for _, n := range numbers {
+				list = append(list, time.Duration(n)*time.Millisecond)
+			}
+			return list
+		}
+		if want := millis(500, 10, 310, 10, 120, 10, 10); err != nil || !slices.Equal(took, want) {
+			t.Errorf("took %v, %v; want %v", took, err, want)
+		}
+		for i, want := range millis(0, 100, 500, 300, 510, 500, 600) {
+			if calls[i] != want {
+				t.Errorf("call %d is made after %v, want %v", i, calls[i], want)
+			}
+		}
+	})
+}
+
+func TestOpenLoop_EndsAtTheFirstError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		begun := time.Now()
+		_, err := openLoop(t.Context(), 1000, 10, 2, func(_, i int) error {
+			if i == 3 {
+				return broken
+			}
+			return nil
+		})
+		if took, want := time.Since(begun), 300*time.Millisecond; !errors.Is(err, broken) || took != want {
+			t.Errorf("error = %v after %v, want %v after %v", err, took, broken, want)
+		}
+	})
+}
+
+func TestCaller(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   string // of the error; empty for none
+	}{
+		{"200", func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.RequestURI, " ", r.Header.Get("X-Forwarded-For"), " ", r.Header.Get("Cookie"))
+		}, ""},
+		{"another status", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "too many", http.StatusTooManyRequests)
+		}, "429 Too Many Requests: too many"},
+		{"hanging up", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }, "closes the connection"},
+		{"no answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := httptest.NewServer(test.answer)
+			defer server.Close()
+			c, err := connect(t.Context(), server.Listener.Addr().String(), 7, "a=b")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			for range 2 {
+				err = c.get("/exclude?id=C1")
+				if test.want != "" {
+					break
+				}
+				if got, want := c.body.String(), "/exclude?id=C1 10.0.0.8 a=b"; err != nil || got != want {
+					t.Errorf("the answer is %q, %v; want %q", got, err, want)
+				}
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("error = %v, want one with %q", err, test.want)
+			}
+		})
 	}
 }
 

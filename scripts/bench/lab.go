@@ -20,16 +20,19 @@ const (
 	org = "acme"
 	// patience is for a command that works for long, such as SYNC.
 	patience = time.Minute
-	// logTail is how many bytes of a log are shown when its server has ended.
+	// logTail is how many bytes of a log are shown when what wrote it has ended.
 	logTail = 4000
 )
 
-// A lab is the servers of one row. They save nothing, and are gone after close.
+// A lab is the servers and programs of one row. They save nothing, and are gone after
+// close.
 type lab struct {
-	module string // the path of sponsor.so
-	dir    string // certificates, passwords and ready-made files
-	remote *server
-	all    []*server
+	build    string // where sponsor.so and our programs are
+	module   string // the path of sponsor.so
+	dir      string // certificates, passwords and ready-made files
+	remote   *server
+	all      []*server
+	programs []*program
 }
 
 // A server is a process, and an admin's client on its unix socket.
@@ -47,16 +50,18 @@ func newLab(build string) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lab{module: module, dir: dir}, nil
+	return &lab{build: build, module: module, dir: dir}, nil
 }
 
 // close stops what was started. A server that has ended by itself is an error.
 func (l *lab) close() error {
 	var errs []error
+	for _, p := range slices.Backward(l.programs) {
+		errs = append(errs, p.close())
+	}
 	for _, s := range slices.Backward(l.all) {
 		if !s.Alive() {
-			log := s.Log()
-			errs = append(errs, fmt.Errorf("%s has ended by itself; the end of its log:\n%s", s.Config().Name, log[max(0, len(log)-logTail):]))
+			errs = append(errs, endedByItself(s.Config().Name, s.Log()))
 		}
 		errs = append(errs, s.Close())
 	}

@@ -1,15 +1,16 @@
-// Bench measures what DESIGN section 5 promises about writing, with real servers
-// on loopback, and prints a table of medians:
+// Bench measures what DESIGN section 5 promises, with real servers on loopback, and
+// prints a table of medians:
 //
-//	bench            measure every row, in about five minutes
-//	bench -quick     the same with fewer runs, in about one minute
+//	bench            measure every row, in about seven minutes
+//	bench -quick     the same with fewer runs, in about one and a half
 //	bench -run lag   only the rows whose names match
 //
-// Each figure compares two things that were measured in turns, so that a machine
-// that is slow for a while is slow for both. It is no test: the exit code says
+// A figure that is a ratio compares two things that were measured in turns, so that a
+// machine that is slow for a while is slow for both. It is no test: the exit code says
 // whether everything could be measured, not what came out.
 //
-// It finds sponsor.so in its own folder; make bench builds both.
+// It finds sponsor.so, sponsor-api and githubtest in its own folder; make bench builds
+// them all.
 package main
 
 import (

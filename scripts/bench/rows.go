@@ -19,11 +19,12 @@ type effort struct {
 	others int           // keys of nobody's, in the database that is large
 	writes int           // single writes to each key
 	lag    time.Duration // how long a run of writes at a fixed rate lasts
+	api    time.Duration // how long a run of requests to the API lasts
 }
 
 var (
-	thorough = effort{runs: 5, many: 31, others: 10_000_000, writes: 2000, lag: 5 * time.Second}
-	quickly  = effort{runs: 3, many: 7, others: 1_000_000, writes: 300, lag: time.Second}
+	thorough = effort{runs: 5, many: 31, others: 10_000_000, writes: 2000, lag: 5 * time.Second, api: 10 * time.Second}
+	quickly  = effort{runs: 3, many: 7, others: 1_000_000, writes: 300, lag: time.Second, api: 3 * time.Second}
 )
 
 // rowTimeout bounds a row, with the start of its servers and their data.
@@ -82,6 +83,14 @@ func rows(e effort) []row {
 		{
 			"stall", fmt.Sprintf("longest GET while a set of %s is copied", count(largeSet)),
 			"5 ms", measureStall,
+		},
+		{
+			"exclude", fmt.Sprintf("GET /exclude?id=… at %s requests/s from %d connections, p99", count(apiRate), apiPeople),
+			"under 20 ms", measureExclude,
+		},
+		{
+			"exclude-list", fmt.Sprintf("GET /exclude at %s requests/s from %d connections, p99, lists of %d", count(apiRate), apiPeople, listedNodes),
+			"under 20 ms", measureExcludeList,
 		},
 	}
 }
