@@ -30,6 +30,9 @@ type me struct {
 	Login   string `json:"user_login"`
 	Email   string `json:"email"`
 	Sponsor *bool  `json:"sponsor"`
+	Safety  struct {
+		State string `json:"state"`
+	} `json:"safety"`
 }
 
 // signIn lets an account sign in with a browser of its own, and checks what

@@ -53,6 +53,11 @@ var sabotages = []struct {
 	{"outage", "module unloaded", onLocal("MODULE", "UNLOAD", "sponsor"), "should answer with an error that names the remote"},
 	{"outage", "password changed", changePassword, "after the remote came back: not within"},
 	{"outage", "API killed", killAPI, "connection refused"},
+	{"become", "API killed", killAPI, "connection refused"},
+	{"become", "remote forbids writing", onRemote("ACL", "SETUSER", redistest.EnterpriseUser, "-@write"), "/me safety = refused, want safe"},
+	{"become", "webhook broken", onLocal("SET", sponsorsKey, "x"), "answers 500"},
+	{"forget", "remote stopped", loseRemote, "answers 503"},
+	{"forget", "module unloaded", onLocal("MODULE", "UNLOAD", "sponsor"), "answers 503"},
 	{"stop", "API killed", killAPI, "the API had ended by itself"},
 	{"stop", "local server killed", killLocal, "the local Redis had ended by itself"},
 }
@@ -209,6 +214,18 @@ func killLocal(s *saboteur) {
 }
 
 func stopRemote(s *saboteur) { s.must(s.w.remote.Stop()) }
+
+// loseRemote stops the remote, and waits until the module has noticed.
+func loseRemote(s *saboteur) {
+	stopRemote(s)
+	redistest.Eventually(s.t, defaultPatience, func() error {
+		st, err := s.status(s.t.Context())
+		if err != nil {
+			return err
+		}
+		return differ("state", st["state"], "down")
+	})
+}
 
 // changePassword lets the connections go on that the module has.
 func changePassword(s *saboteur) {

@@ -81,7 +81,8 @@ func readConfig(build string, env environment) (config, error) {
 		build:  build,
 		org:    env.or("SPONSOR_ORG", defaultOrg),
 		listen: env["LISTEN_ADDR"],
-		api:    env.pick("PUBLIC_URL", "ALLOWED_ORIGINS", "SESSION_KEYS", "SESSION_KEYS_FILE"),
+		api: env.pick("PUBLIC_URL", "ALLOWED_ORIGINS", "SESSION_KEYS", "SESSION_KEYS_FILE", "RECONCILE_EVERY",
+			"SPONSOR_GRACE", "SPONSOR_ONE_TIME", "SPONSOR_ENTITLEMENTS", "TRUSTED_PROXIES", "LIMIT_PER_ADDRESS", "LIMIT_PER_PERSON"),
 		module: confLines(map[string]string{
 			"sponsor.keys": env["SPONSOR_KEYS"], "sponsor.keys-unfiltered": env["SPONSOR_KEYS_UNFILTERED"],
 			"sponsor.read-through": env["SPONSOR_READ_THROUGH"],
@@ -90,7 +91,8 @@ func readConfig(build string, env environment) (config, error) {
 	}
 	var errs []error
 	if env["GITHUB_CLIENT_ID"] != "" {
-		cfg.github = env.pick("GITHUB_CLIENT_ID", "GITHUB_SECRET", "GITHUB_SECRET_FILE", "GITHUB_URL")
+		cfg.github = env.pick("GITHUB_CLIENT_ID", "GITHUB_SECRET", "GITHUB_SECRET_FILE", "GITHUB_URL",
+			"GITHUB_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET_FILE", "GITHUB_MAINTAINER_TOKEN", "GITHUB_MAINTAINER_TOKEN_FILE")
 		if env["SPONSOR_ORG"] == "" {
 			errs = append(errs, errors.New("  SPONSOR_ORG: is missing; with the real GitHub, set the login of the organisation that people sponsor"))
 		}
@@ -119,10 +121,10 @@ func demoConfig(build string, env environment) config {
 // isSetting tells settings of the API and of the module, which reach them
 // only if we mean it.
 func isSetting(name string) bool {
-	for _, prefix := range []string{"GITHUB_", "REDISENT_", "SPONSOR_", "REDIS_", "SESSION_KEYS"} {
+	for _, prefix := range []string{"GITHUB_", "REDISENT_", "SPONSOR_", "REDIS_", "SESSION_KEYS", "LIMIT_PER_"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
-	return slices.Contains([]string{"PUBLIC_URL", "ALLOWED_ORIGINS", "LISTEN_ADDR", "TRUSTED_PROXIES"}, name)
+	return slices.Contains([]string{"PUBLIC_URL", "ALLOWED_ORIGINS", "LISTEN_ADDR", "TRUSTED_PROXIES", "RECONCILE_EVERY"}, name)
 }

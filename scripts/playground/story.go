@@ -37,6 +37,8 @@ var steps = []step{
 	{"recover", "the module brings back the sponsors, and a sponsor's keys when they are read", (*story).recovers},
 	{"return", "the sponsor signs in again and finds the excluded nodes", (*story).sponsorReturns},
 	{"outage", "the remote goes down and comes back", (*story).survivesOutage},
+	{"become", "the visitor begins to sponsor, and GitHub's webhook tells", (*story).becomes},
+	{"forget", "the newcomer deletes everything", (*story).forgets},
 	{"stop", "everything stops", (*story).stops},
 }
 

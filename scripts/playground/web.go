@@ -16,6 +16,8 @@ import (
 const (
 	clientID     = "playground"
 	clientSecret = "nobody-minds" // the stand-in lets anybody in
+
+	webhookSecret = "nobody-minds-either"
 )
 
 var standInAddress = regexp.MustCompile(`stand-in for GitHub at (http://\S+)`)
@@ -44,6 +46,8 @@ func (w *world) startGitHub(ctx context.Context) error {
 	w.github, err = startProgram(ctx, "the stand-in for GitHub", w.built("githubtest"), w.dir, []string{
 		"-listen", "127.0.0.1:0", "-org", w.cfg.org, "-client-id", clientID, "-client-secret", clientSecret,
 		"-callback", w.url + "/oauth2/callback",
+		// Not by the public address: that may lead through a proxy.
+		"-webhook-url", publicURL(w.listen) + "/webhooks/github", "-webhook-secret", webhookSecret,
 	}, nil, func(p *program) error {
 		address := standInAddress.FindStringSubmatch(p.Log())
 		if address == nil {
@@ -67,7 +71,7 @@ func (w *world) startAPI(ctx context.Context) error {
 		"LISTEN_ADDR=" + w.listen, "PUBLIC_URL=" + w.url, "ALLOWED_ORIGINS=" + patternOrigin,
 	}, w.cfg.api, w.cfg.github) // of two of the same name, the later counts
 	if w.github != nil {
-		env = append(env, "GITHUB_CLIENT_ID="+clientID, "GITHUB_SECRET="+clientSecret, "GITHUB_URL="+w.hub)
+		env = append(env, "GITHUB_CLIENT_ID="+clientID, "GITHUB_SECRET="+clientSecret, "GITHUB_URL="+w.hub, "GITHUB_WEBHOOK_SECRET="+webhookSecret)
 	}
 	client := &http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
