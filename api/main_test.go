@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -423,5 +424,32 @@ func TestPlainHTTPOnLoopback(t *testing.T) {
 	wantStatus(t, "/ at localhost", a, http.StatusSeeOther)
 	if got, want := a.Header.Get("Location"), "http://127.0.0.1:8080/?next=%2Faccount"; got != want || len(a.Cookies()) > 0 {
 		t.Errorf("localhost leads to %q with cookies %v, want %q and none", got, a.Cookies(), want)
+	}
+}
+
+// The README names every setting, in its table, and --help does too.
+func TestSettingsAreDocumented(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var help bytes.Buffer
+	printHelp(&help)
+	for _, s := range settingsHelp {
+		name := "`" + s.name + "`"
+		if s.secret {
+			name += "*"
+		}
+		row := regexp.MustCompile(`(?m)^\| .*` + regexp.QuoteMeta(name) + `.* \|$`)
+		if !row.Match(readme) {
+			t.Errorf("README has no row with %s", name)
+		}
+		if s.fallback != "" && !regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(name)+` \| `+"`"+regexp.QuoteMeta(s.fallback)+"`").Match(readme) {
+			t.Errorf("README does not give %s the default %s", name, s.fallback)
+		}
+		if !strings.Contains(help.String(), "  "+s.name) {
+			t.Errorf("--help does not name %s", s.name)
+		}
 	}
 }
