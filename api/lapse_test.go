@@ -207,7 +207,7 @@ func TestReconcile_TakesNobodysRights(t *testing.T) {
 			}
 			b := s.browser()
 			b.signIn("sponsor-1")
-			redistest.Eventually(t, 10*time.Second, func() error {
+			redistest.Eventually(t, 30*time.Second, func() error {
 				if n := len(s.members("sponsors:" + testOrg)); n != 121 {
 					return fmt.Errorf("%d sponsors, want 121", n)
 				}
@@ -216,7 +216,7 @@ func TestReconcile_TakesNobodysRights(t *testing.T) {
 			})
 			s.github.SetFault(githubtest.GraphQL, fault)
 			before := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`)
-			redistest.Eventually(t, 10*time.Second, func() error {
+			redistest.Eventually(t, 30*time.Second, func() error {
 				s.main.keeper.Kick()
 				if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got < before+2 {
 					return fmt.Errorf("%v reconciliations have failed", got)
@@ -224,7 +224,7 @@ func TestReconcile_TakesNobodysRights(t *testing.T) {
 				return nil
 			})
 			clock.advance(10 * day)
-			redistest.Eventually(t, 10*time.Second, func() error {
+			redistest.Eventually(t, 30*time.Second, func() error {
 				s.main.keeper.Kick()
 				if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got < before+4 {
 					return fmt.Errorf("%v reconciliations have failed", got)

@@ -278,6 +278,21 @@ func TestCallback_StateIsChecked(t *testing.T) {
 
 // A state is spent by the first callback, even if the exchange then fails and
 // even if many come at once.
+// Programs that preview links ask by HEAD: they begin and end no sign-in.
+func TestCallback_Head(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	callback := b.authorize("visitor-1", "/")
+	attempts := len(s.keys("api:sign-in:*"))
+	wantStatus(t, "HEAD callback", b.do(http.MethodHead, callback, ""), http.StatusMethodNotAllowed)
+	wantStatus(t, "HEAD /", b.do(http.MethodHead, "/", ""), http.StatusMethodNotAllowed)
+	if got := len(s.keys("api:sign-in:*")); got != attempts {
+		t.Errorf("%d sign-ins under way, want %d", got, attempts)
+	}
+	wantStatus(t, "callback", b.get(callback, "Accept", "application/json"), http.StatusOK)
+}
+
 func TestCallback_StateServesOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)

@@ -251,6 +251,9 @@ func (b *browser) try(method, path, body string, headers ...string) (answer, err
 	}
 	defer resp.Body.Close()
 	read, err := io.ReadAll(resp.Body)
+	if err == nil && b.site.gave(resp) {
+		err = conforms(method, req.URL.Path, resp.StatusCode, resp.Header, read)
+	}
 	return answer{resp, string(read)}, err
 }
 

@@ -19,9 +19,9 @@ const badNode = "The id of a node has 1 to 64 letters, digits, dots, hyphens and
 // if there is none.
 func (s *Server) handleExcludeGet(w http.ResponseWriter, r *http.Request) error {
 	// What cannot be read must not pass for a question without an id.
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	q, err := readQuery(r)
 	if err != nil {
-		return badRequest("The query cannot be read: percent signs and semicolons in it must be encoded.")
+		return err
 	}
 	if !q.Has("id") {
 		return s.listNodes(w, r)
@@ -31,6 +31,14 @@ func (s *Server) handleExcludeGet(w http.ResponseWriter, r *http.Request) error 
 		return methodNotAllowed()
 	}
 	return s.exclude(w, r, single(q, "id"))
+}
+
+func readQuery(r *http.Request) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("The query cannot be read: percent signs and semicolons in it must be encoded.")
+	}
+	return q, nil
 }
 
 // handleExcludePost excludes the node in the JSON body. Other members of the
@@ -91,7 +99,11 @@ func (s *Server) handleExcludeDelete(w http.ResponseWriter, r *http.Request) err
 	if err := s.mayChange(r); err != nil {
 		return err
 	}
-	node := single(r.URL.Query(), "id")
+	q, err := readQuery(r)
+	if err != nil {
+		return err
+	}
+	node := single(q, "id")
 	if !preferences.ValidNode(node) {
 		return badRequest(badNode)
 	}

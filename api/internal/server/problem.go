@@ -141,6 +141,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status >= 500 && p.cause != nil && r.Context().Err() == nil {
 		s.cfg.Log.Error("request failed", "status", p.Status, "error", p.cause)
 	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Cookie realm="redis-sponsor"`) // RFC 9110 wants one
+	}
 	if p.retry {
 		w.Header().Set("Retry-After", retryAfter)
 	}

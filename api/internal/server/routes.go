@@ -38,8 +38,8 @@ func askingGitHub(pattern string, h handler) route {
 // all of it but the pages.
 func (s *Server) routes() []route {
 	return []route{
-		{pattern: "GET /{$}", handler: s.handleHome, timeout: redisTimeout, weight: costly, body: MaxBody},
-		askingGitHub("GET /oauth2/callback", s.handleCallback),
+		{pattern: "GET /{$}", handler: getOnly(s.handleHome), timeout: redisTimeout, weight: costly, body: MaxBody},
+		askingGitHub("GET /oauth2/callback", getOnly(s.handleCallback)),
 
 		on("GET /exclude", s.shared(s.handleExcludeGet)),
 		on("POST /exclude", s.shared(s.handleExcludePost)),
@@ -82,6 +82,18 @@ func (s *Server) Patterns() []string {
 
 // handler is a http.HandlerFunc that leaves answering an error to its caller.
 type handler func(w http.ResponseWriter, r *http.Request) error
+
+// getOnly is for what looking at an address by HEAD, as programs do that preview
+// links, must not set going. The mux takes HEAD for GET.
+func getOnly(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Allow", http.MethodGet)
+			return methodNotAllowed()
+		}
+		return h(w, r)
+	}
+}
 
 // serve is what the mux calls for a route.
 func (s *Server) serve(to route) http.HandlerFunc {
