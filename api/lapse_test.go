@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/githubtest"
 	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
 )
@@ -29,7 +31,7 @@ const (
 func newClockedSite(t *testing.T, change func(map[string]string)) (*site, *clock) {
 	t.Helper()
 	c := &clock{}
-	return newSite(t, change, func(m *Main) { m.Now, m.LapseEvery = c.now, 10*time.Millisecond }), c
+	return newSite(t, change, func(m *Main) { m.Now, m.LapseEvery, m.ReconcilePause = c.now, 10*time.Millisecond, time.Millisecond }), c
 }
 
 func withMaintainer(m map[string]string) { m["GITHUB_MAINTAINER_TOKEN"] = maintainerToken }
@@ -207,11 +209,11 @@ func TestReconcile_TakesNobodysRights(t *testing.T) {
 			}
 			b := s.browser()
 			b.signIn("sponsor-1")
+			s.main.keeper.Kick()
 			redistest.Eventually(t, 30*time.Second, func() error {
 				if n := len(s.members("sponsors:" + testOrg)); n != 121 {
 					return fmt.Errorf("%d sponsors, want 121", n)
 				}
-				s.main.keeper.Kick()
 				return nil
 			})
 			s.github.SetFault(githubtest.GraphQL, fault)
@@ -294,5 +296,138 @@ func TestRefresh(t *testing.T) {
 	alone.github.SetSponsoring("visitor-1", true)
 	if got := b.get(b.authorize("visitor-1", strings.TrimPrefix(location, alone.url)), "Accept", "application/json").json(t)["sponsor"]; got != true {
 		t.Errorf("sponsor = %v after %v, want true", got, again)
+	}
+}
+
+// The alarm of somebody in the grace is lost: they count no longer than they would
+// have, and a start of ours finds them.
+func TestLapse_AlarmLost(t *testing.T) {
+	t.Parallel()
+	s, clock := newClockedSite(t, nil)
+	b := s.browser()
+	b.signIn("sponsor-1")
+	s.github.SetSponsoring("sponsor-1", false)
+	b.signIn("sponsor-1")
+	s.db().Del(t.Context(), "api:sponsorships:ending")
+	wantStatus(t, "/auth", b.get("/auth"), http.StatusOK)
+	clock.advance(50 * day)
+	if got := b.get("/auth").Header.Get("X-Sponsor"); got != "no" {
+		t.Errorf("X-Sponsor = %s long after the end, want no", got)
+	}
+	s.wantSponsors("sponsor-1")
+	newSiteOn(t, s.redis, nil, func(m *Main) { m.Now, m.LapseEvery = clock.now, 10*time.Millisecond })
+	s.wantSponsors()
+}
+
+// One record that cannot be read keeps nobody else in.
+func TestLapse_OneCannotBeTakenOut(t *testing.T) {
+	t.Parallel()
+	s, clock := newClockedSite(t, nil)
+	b := s.browser()
+	b.signIn("sponsor-1")
+	s.db().RPush(t.Context(), "api:sponsorship:1", "x")
+	s.db().SAdd(t.Context(), "sponsors:"+testOrg, "1")
+	s.db().ZAdd(t.Context(), "api:sponsorships:ending", redis.Z{Score: 1, Member: "1"})
+	s.github.SetSponsoring("sponsor-1", false)
+	b.signIn("sponsor-1")
+	clock.advance(4 * day)
+	s.wantSponsors()
+}
+
+// A lapse falls into a sign-in by which GitHub says yes: yes it is.
+func TestLapse_WhileSigningIn(t *testing.T) {
+	t.Parallel()
+	s, clock := newClockedSite(t, nil)
+	b := s.browser()
+	b.signIn("sponsor-1")
+	s.github.SetSponsoring("sponsor-1", false)
+	b.signIn("sponsor-1")
+	s.github.SetSponsoring("sponsor-1", true)
+	callback := b.authorize("sponsor-1", "/?again=1")
+	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Hang: true})
+	calls := s.github.Calls(githubtest.GraphQL)
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := b.try(http.MethodGet, callback, "", "Accept", "application/json")
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- a
+	}()
+	redistest.Eventually(t, 5*time.Second, func() error {
+		if s.github.Calls(githubtest.GraphQL) == calls {
+			return fmt.Errorf("GitHub was not asked yet")
+		}
+		return nil
+	})
+	clock.advance(72*time.Hour + time.Second)
+	s.wantSponsors()
+	clock.advance(-72 * time.Hour) // a second later, as it were
+	s.github.Heal()
+	if got := (<-answers).json(t)["sponsor"]; got != true {
+		t.Errorf("sponsor = %v, want true", got)
+	}
+	s.wantSponsors("sponsor-1")
+}
+
+// A list by which more than half would leave is believed when it comes twice.
+func TestReconcile_EmptyList(t *testing.T) {
+	t.Parallel()
+	s, _ := newClockedSite(t, func(m map[string]string) { withMaintainer(m); m["SPONSOR_GRACE"] = "0" })
+	for i := range 9 {
+		s.github.SetSponsoring(fmt.Sprintf("person-%d", i), true)
+	}
+	s.main.keeper.Kick()
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if n := len(s.members("sponsors:" + testOrg)); n != 10 {
+			return fmt.Errorf("%d sponsors, want 10", n)
+		}
+		return nil
+	})
+	const empty = `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+		{"totalCount":0,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`
+	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Body: empty, Times: 1})
+	failed := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`)
+	s.main.keeper.Kick()
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got == failed {
+			return fmt.Errorf("it was not asked yet")
+		}
+		return nil
+	})
+	if n := len(s.members("sponsors:" + testOrg)); n != 10 {
+		t.Fatalf("%d sponsors after one empty list, want 10", n)
+	}
+	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Body: empty})
+	redistest.Eventually(t, 10*time.Second, func() error {
+		s.main.keeper.Kick()
+		if n := len(s.members("sponsors:" + testOrg)); n != 0 {
+			return fmt.Errorf("%d sponsors after empty lists, want none", n)
+		}
+		return nil
+	})
+}
+
+// Who asks all the time costs GitHub one list in a while, not one each.
+func TestRefresh_SharesOneList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, withMaintainer, func(m *Main) { m.ReconcilePause = time.Hour })
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if s.metric("sponsor_api_reconciliations_total", `outcome="complete"`) == 0 {
+			return fmt.Errorf("nothing was reconciled yet")
+		}
+		return nil
+	})
+	b := s.browser()
+	b.signIn("visitor-1")
+	calls := s.github.Calls(githubtest.GraphQL)
+	for range 20 {
+		if got := b.do(http.MethodPost, "/me/refresh", "").json(t)["sponsor"]; got != false {
+			t.Errorf("sponsor = %v, want false", got)
+		}
+		s.main.keeper.Kick()
+	}
+	if got := s.github.Calls(githubtest.GraphQL); got != calls {
+		t.Errorf("GitHub was asked %d times more, want none", got-calls)
 	}
 }

@@ -66,6 +66,7 @@ func TestLimits_PerAddress(t *testing.T) {
 		t.Errorf("%d requests of one /64 were answered, want 30", got)
 	}
 	wantStatus(t, "the next /64", s.direct("/exclude", "2001:db8:1:3::1"), http.StatusOK)
+	wantStatus(t, "what does not exist", s.direct("/nowhere", flood), http.StatusTooManyRequests)
 	// Whether the process lives is asked by those who would end it.
 	wantStatus(t, "/livez", s.direct("/livez", flood), http.StatusOK)
 	wantStatus(t, "/readyz", s.direct("/readyz", flood), http.StatusOK)

@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -51,7 +50,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitSettings
 	}
 	m := NewMain(settings, stderr)
-	redis.SetLogger(redisLog{m.log})
+	redis.SetLogger(silent{})
 	m.ReadAgain = func() (Settings, error) { return ReadSettings(getenv) }
 	if err := m.Run(ctx); err != nil {
 		fmt.Fprintf(stderr, "sponsor-api: %v\n", err)
@@ -60,14 +59,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitOK
 }
 
-// redisLog takes what go-redis would write to the standard error by itself. What it
+// silent takes what go-redis would write to the standard error by itself. What it
 // says of connections, our own errors say too.
-type redisLog struct{ log *slog.Logger }
+type silent struct{}
 
 // Printf implements the logger of go-redis.
-func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
-	l.log.DebugContext(ctx, "go-redis", "says", fmt.Sprintf(format, args...))
-}
+func (silent) Printf(context.Context, string, ...any) {}
 
 func parseArgs(args []string) error {
 	flags := flag.NewFlagSet("sponsor-api", flag.ContinueOnError)

@@ -160,6 +160,9 @@ func TestRedisSilent(t *testing.T) {
 	if d := time.Since(start); d > 8*time.Second {
 		t.Errorf("it took %v", d)
 	}
+	if !strings.Contains(s.log.String(), "request failed") {
+		t.Error("the log does not tell of it")
+	}
 	if err := proxy.Heal(); err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +193,21 @@ func TestRedisRefusesWrites(t *testing.T) {
 	}
 	s.db().ConfigSet(t.Context(), "maxmemory", "0")
 	wantStatus(t, "exclude", b.get("/exclude?id=C1"), http.StatusOK)
+}
+
+// What Redis refuses for want of rights is no outage: it says so for ever.
+func TestRedisForbids(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	callback := b.authorize("sponsor-1", "/")
+	if err := s.db().Do(t.Context(), "ACL", "SETUSER", "default", "-hset").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, "callback", b.get(callback, "Accept", "application/json"), http.StatusInternalServerError)
+	if keys := s.keys("*" + s.id("sponsor-1") + "*"); len(keys) != 0 {
+		t.Errorf("keys %v of a sign-in that failed", keys)
+	}
 }
 
 // A client that sends its request byte by byte is cut off, and a header without
@@ -314,6 +332,9 @@ func TestReadSettings_AllFaultsAtOnce(t *testing.T) {
 		"SPONSOR_ORG": "https://github.com/x", "REDIS_ADDR": "redis://:hunter2@host:port",
 		"PUBLIC_URL": "http://api.example.org", "ALLOWED_ORIGINS": "*,null,https://a.example/path, https://B.example,ftp://x,https://c.example:443",
 		"SESSION_KEYS": "short", "GITHUB_URL": "http://github.example", "LISTEN_ADDR": "8080",
+		"TRUSTED_PROXIES": "10.0.0.0/33,::/0,0.0.0.0/1,::ffff:10.0.0.1", "LIMIT_PER_ADDRESS": "9", "LIMIT_PER_PERSON": "-1",
+		"SPONSOR_GRACE": "213504d", "SPONSOR_ONE_TIME": "-1h", "SPONSOR_ENTITLEMENTS": "a=1,a=2,b,c d=3,e=-1",
+		"GITHUB_WEBHOOK_SECRET": "guess", "RECONCILE_EVERY": "1s",
 	}
 	_, err := ReadSettings(func(name string) string { return bad[name] })
 	if err == nil {
@@ -323,6 +344,9 @@ func TestReadSettings_AllFaultsAtOnce(t *testing.T) {
 		"GITHUB_CLIENT_ID: is missing", "GITHUB_SECRET and GITHUB_SECRET_FILE are both set", "SPONSOR_ORG:", "REDIS_ADDR:",
 		"PUBLIC_URL: http would", `"*" has a *`, "null is what", `"https://a.example/path" has more`, "lower case", `"ftp://x"`, "usual port",
 		"SESSION_KEYS: key 1 has 5 bytes", "GITHUB_URL: http would", "LISTEN_ADDR:",
+		`"10.0.0.0/33" is no network`, `"::/0" is half`, `"0.0.0.0/1" is half`, `"::ffff:10.0.0.1" is no network`,
+		"LIMIT_PER_ADDRESS:", "LIMIT_PER_PERSON:", "SPONSOR_GRACE:", "SPONSOR_ONE_TIME:",
+		"a is there twice", `"b" is not name=cents`, `"c d=3" is not`, `"e=-1" is not`, "GITHUB_WEBHOOK_SECRET: secret 1 has 5 bytes", "RECONCILE_EVERY: GitHub wants",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not among the faults:\n%v", want, err)
@@ -364,6 +388,16 @@ func TestReadSettings(t *testing.T) {
 			return s.Secrets.GitHub.ClientSecret == "filed" && len(s.Secrets.SessionKeys) == 2 && s.Redis.Password == "p" && s.Redis.TLSConfig != nil
 		}},
 		{"no such file", map[string]string{"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": dir + "/none"}, "GITHUB_SECRET_FILE", nil},
+		{"a password without the scheme of a URL", map[string]string{"REDIS_ADDR": "default:hunter2@127.0.0.1"}, "REDIS_ADDR", nil},
+		{"a port that is none", map[string]string{"LISTEN_ADDR": ":99999"}, "LISTEN_ADDR", nil},
+		{"an http origin", map[string]string{"ALLOWED_ORIGINS": "http://graph.example.org"}, "ALLOWED_ORIGINS", nil},
+		{"an http origin on loopback", map[string]string{"ALLOWED_ORIGINS": "http://localhost:4200"}, "", func(s Settings) bool { return len(s.Origins) == 1 }},
+		{"commas and no secret", map[string]string{"GITHUB_WEBHOOK_SECRET": ","}, "GITHUB_WEBHOOK_SECRET", nil},
+		{"an empty file", map[string]string{"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": file("empty", "\n")}, "is empty", nil},
+		{"times and numbers", map[string]string{"SPONSOR_GRACE": "0", "SPONSOR_ONE_TIME": "45d", "LIMIT_PER_PERSON": "0", "TRUSTED_PROXIES": "10.1.2.3, 2001:db8::/32"}, "", func(s Settings) bool {
+			return s.Policy.Grace == 0 && s.Policy.OneTime == 45*24*time.Hour && s.Limits.PerPerson == 0 && s.Limits.PerAddress == 600 &&
+				len(s.TrustedProxies) == 2 && s.TrustedProxies[0].String() == "10.1.2.3/32"
+		}},
 		{"unix socket", map[string]string{"REDIS_ADDR": "unix:///run/redis.sock"}, "", func(s Settings) bool {
 			return s.Redis.Network == "unix" && s.Redis.Addr == "/run/redis.sock"
 		}},

@@ -102,6 +102,9 @@ func TestSignOutEverywhere(t *testing.T) {
 		t.Errorf("sessions = %s, want 3", got)
 	}
 	wantStatus(t, "sign out", browsers[1].do(http.MethodPost, "/logout", ""), http.StatusOK)
+	if n := s.db().ZCard(t.Context(), "api:sessions:"+s.id("visitor-1")).Val(); n != 2 {
+		t.Errorf("%d sessions on the list after one signed out, want 2", n)
+	}
 	if got := fmt.Sprint(browsers[0].get("/me").json(t)["sessions"]); got != "2" {
 		t.Errorf("sessions = %s, want 2", got)
 	}

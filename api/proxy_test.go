@@ -403,12 +403,11 @@ func TestNginx_MetricsAndPlainHTTP(t *testing.T) {
 	t.Parallel()
 	n := newNginxSite(t, nil)
 	b := n.browser()
-	for _, path := range []string{"/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x=1", "/metrics/"} {
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x=1", "/metrics/"} {
 		a := n.raw(t, "GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 		wantStatus(t, path, a, http.StatusNotFound)
 	}
 	wantStatus(t, "/metrics past nginx", b.get("http://"+n.main.Addr()+"/metrics"), http.StatusOK)
-	wantStatus(t, "/livez", b.get("/livez"), http.StatusOK)
 	a := b.get(n.plain + "/exclude?id=C1")
 	if want := n.url + "/exclude?id=C1"; a.StatusCode != http.StatusMovedPermanently || a.location() != want {
 		t.Errorf("without TLS = %d to %q, want %q", a.StatusCode, a.location(), want)

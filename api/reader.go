@@ -72,7 +72,8 @@ func (r *reader) org(v string) string {
 
 func (r *reader) redis(v string) *redis.Options {
 	if !strings.Contains(v, "://") {
-		if _, _, err := net.SplitHostPort(v); err != nil {
+		// Without the scheme of a URL there is no place for a password.
+		if !hostPort(v) || strings.Contains(v, "@") {
 			r.fault("REDIS_ADDR", "write host:port, redis://…, rediss://… or unix:///path/to/socket")
 		}
 		return &redis.Options{Addr: v}
@@ -140,7 +141,11 @@ func (r *reader) origins(v string) []string {
 		case item == "null":
 			r.fault("ALLOWED_ORIGINS", "null is what any page can pretend to be; name origins")
 		default:
-			if u := r.origin("ALLOWED_ORIGINS", item); u != nil && !slices.Contains(origins, u.String()) {
+			u := r.origin("ALLOWED_ORIGINS", item)
+			if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+				r.fault("ALLOWED_ORIGINS", "whoever is on the network between could act for everybody who opens %s; write https://%s (http is for loopback hosts only)", u, u.Host)
+			}
+			if u != nil && !slices.Contains(origins, u.String()) {
 				origins = append(origins, u.String())
 			}
 		}
@@ -171,7 +176,7 @@ func (r *reader) gitHubURL(v string) string {
 }
 
 func (r *reader) listenAddr(v string) string {
-	if _, _, err := net.SplitHostPort(v); err != nil {
+	if !hostPort(v) {
 		r.fault("LISTEN_ADDR", "%q is no address; write host:port, such as 127.0.0.1:8080 or :8080", v)
 	}
 	return v
@@ -193,24 +198,30 @@ func (r *reader) duration(name, v string) time.Duration {
 	d, err := time.ParseDuration(v)
 	if days, ok := strings.CutSuffix(v, "d"); ok {
 		var n int
-		n, err = strconv.Atoi(days)
+		if n, err = strconv.Atoi(days); err == nil && (n < 0 || n > longest) {
+			err = strconv.ErrRange // before it overflows
+		}
 		d = time.Duration(n) * 24 * time.Hour
 	}
-	if err != nil || d < 0 || d > longest {
+	if err != nil || d < 0 || d > longest*24*time.Hour {
 		r.fault(name, "%q is no length of time; write 72h, 30d or 0, ten years at most", v)
 	}
 	return d
 }
 
-const longest = 3660 * 24 * time.Hour
+// longest is the greatest length of time in a setting, in days.
+const longest = 3660
 
-func (r *reader) number(name, v string) int {
+// limit is a number of requests, of which a sign-in counts twenty.
+func (r *reader) limit(name, v string) int {
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 0 || n > 1_000_000 {
-		r.fault(name, "%q is no number from 0 to 1000000", v)
+	if err != nil || n != 0 && n < leastLimit || n > 1_000_000 {
+		r.fault(name, "%q is no number from %d to 1000000; a sign-in counts as %d. Or 0, for no limit", v, leastLimit, leastLimit)
 	}
 	return n
 }
+
+const leastLimit = 20
 
 func (r *reader) proxies(v string) []netip.Prefix {
 	var prefixes []netip.Prefix
@@ -219,12 +230,12 @@ func (r *reader) proxies(v string) []netip.Prefix {
 		if a, e := netip.ParseAddr(item); e == nil {
 			prefix, err = a.Prefix(a.BitLen())
 		}
-		if err != nil {
+		if err != nil || prefix.Addr().Is4In6() {
 			r.fault("TRUSTED_PROXIES", "%q is no network; write 10.0.0.0/8, or an address", item)
 			continue
 		}
-		if prefix.Bits() == 0 {
-			r.fault("TRUSTED_PROXIES", "%q is everybody; name your proxies", item)
+		if prefix.Bits() < 8 {
+			r.fault("TRUSTED_PROXIES", "%q is half of the world; name your proxies", item)
 		}
 		prefixes = append(prefixes, prefix.Masked())
 	}
@@ -242,6 +253,9 @@ func (r *reader) entitlements(v string) []sponsors.Entitlement {
 			r.fault("SPONSOR_ENTITLEMENTS", "%q is not name=cents; write early-access=500", item)
 			continue
 		}
+		if slices.ContainsFunc(all, func(e sponsors.Entitlement) bool { return e.Name == name }) {
+			r.fault("SPONSOR_ENTITLEMENTS", "%s is there twice; keep one", name)
+		}
 		all = append(all, sponsors.Entitlement{Name: name, Cents: cents})
 	}
 	return all
@@ -250,6 +264,9 @@ func (r *reader) entitlements(v string) []sponsors.Entitlement {
 // webhookSecrets refuses what could be guessed: anybody can send deliveries.
 func (r *reader) webhookSecrets(v string) []string {
 	secrets := list(v)
+	if v != "" && len(secrets) == 0 {
+		r.fault("GITHUB_WEBHOOK_SECRET", "there is no secret between the commas")
+	}
 	for i, secret := range secrets {
 		if len(secret) < minWebhookSecret {
 			r.fault("GITHUB_WEBHOOK_SECRET", "secret %d has %d bytes, at least %d are needed; make one with: openssl rand -hex 32", i+1, len(secret), minWebhookSecret)
@@ -259,6 +276,16 @@ func (r *reader) webhookSecrets(v string) []string {
 }
 
 const minWebhookSecret = 16
+
+// hostPort tells whether v is a host and the number of a port.
+func hostPort(v string) bool {
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
 
 func loopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,6 +43,9 @@ type Main struct {
 	// LapseEvery is the time between two looks for sponsorships that have ended.
 	// Zero means the default of package sponsors.
 	LapseEvery time.Duration
+	// ReconcilePause is the least time between two reconciliations with GitHub. Zero
+	// means the default of package sponsors.
+	ReconcilePause time.Duration
 	// Now replaces the clock by which sponsorships end. Nil means time.Now.
 	Now func() time.Time
 	// SessionIdle and SessionAbsolute end sessions. Zero means the defaults of
@@ -104,7 +108,8 @@ func (m *Main) Open(ctx context.Context) error {
 		WriteTimeout:      server.WriteTimeout,
 		IdleTimeout:       server.IdleTimeout,
 		MaxHeaderBytes:    server.MaxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
+		// It tells of clients that went away, which is nobody's fault.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
 	}
 	m.served = make(chan error, 1)
 	go func() { m.served <- m.http.Serve(m.listener) }()
@@ -133,7 +138,7 @@ func (m *Main) build() {
 	})
 	m.keeper = sponsors.NewKeeper(sponsors.KeeperConfig{
 		Store: standings, GitHub: m.github, Log: m.log,
-		Every: s.ReconcileEvery, LapseEvery: m.LapseEvery,
+		Every: s.ReconcileEvery, LapseEvery: m.LapseEvery, Pause: m.ReconcilePause,
 		Observe: func(p sponsors.Pass) { figures.Reconciled(p.Err == nil, p.Listed, p.At) },
 	})
 	m.api = server.New(server.Config{

@@ -93,8 +93,8 @@ func ReadSettings(getenv func(string) string) (Settings, error) {
 		ListenAddr:     r.listenAddr(values["LISTEN_ADDR"]),
 		TrustedProxies: r.proxies(values["TRUSTED_PROXIES"]),
 		Limits: server.Limits{
-			PerAddress: r.number("LIMIT_PER_ADDRESS", values["LIMIT_PER_ADDRESS"]),
-			PerPerson:  r.number("LIMIT_PER_PERSON", values["LIMIT_PER_PERSON"]),
+			PerAddress: r.limit("LIMIT_PER_ADDRESS", values["LIMIT_PER_ADDRESS"]),
+			PerPerson:  r.limit("LIMIT_PER_PERSON", values["LIMIT_PER_PERSON"]),
 		},
 		Policy: sponsors.Policy{
 			Grace:        r.duration("SPONSOR_GRACE", values["SPONSOR_GRACE"]),

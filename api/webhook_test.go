@@ -82,6 +82,24 @@ func TestWebhook_ComesAndGoes(t *testing.T) {
 	s.wantSponsors()
 }
 
+// The event of a cancellation comes once more after its date: it changes nothing.
+func TestWebhook_PendingCancellationComesAgain(t *testing.T) {
+	t.Parallel()
+	s, clock := newWebhookSite(t, nil)
+	s.deliver(s.github.Event("created", "visitor-1", since(-time.Hour)), http.StatusAccepted)
+	pending := s.github.Event("pending_cancellation", "visitor-1", func(p *githubtest.Payload) {
+		since(-time.Hour)(p)
+		p.EffectiveDate = time.Now().Add(10 * day).UTC().Format(time.RFC3339)
+	})
+	s.deliver(pending, http.StatusAccepted)
+	clock.advance(10*day + time.Hour)
+	pending.GUID = "another-guid"
+	s.deliver(pending, http.StatusAccepted)
+	s.wantSponsors("visitor-1")
+	clock.advance(3 * day)
+	s.wantSponsors()
+}
+
 // Even without GitHub's last event the effective date holds, and the grace after it.
 func TestWebhook_PendingCancellationWithoutItsEnd(t *testing.T) {
 	t.Parallel()

@@ -11,8 +11,7 @@ import (
 // A Sponsor is one entry of the maintainer's list: a person or an organisation.
 type Sponsor struct {
 	// ID is GitHub's numeric id, of the organisation itself if it is one.
-	ID    int64
-	Login string
+	ID int64
 	Sponsorship
 }
 
@@ -74,14 +73,11 @@ type listNode struct {
 
 type account struct {
 	DatabaseID *githubv4.Int
-	Login      githubv4.String
 }
 
-// Sponsors lists who sponsors, the newest first, by the maintainer's token. With
-// stop it ends early, once that returns true; the list is not complete then. An
-// error is ErrNoMaintainer, or that of ctx; what GitHub does wrong makes the list
-// incomplete.
-func (c *Client) Sponsors(ctx context.Context, stop func(Sponsor) bool) (list List, err error) {
+// Sponsors lists who sponsors, by the maintainer's token. An error is
+// ErrNoMaintainer, or that of ctx; what GitHub does wrong makes the list incomplete.
+func (c *Client) Sponsors(ctx context.Context) (list List, err error) {
 	token := c.maintainer()
 	if token == "" {
 		return List{}, ErrNoMaintainer
@@ -113,10 +109,6 @@ func (c *Client) Sponsors(ctx context.Context, stop func(Sponsor) bool) (list Li
 			}
 			seen[s.ID] = true
 			list.Sponsors = append(list.Sponsors, s)
-			if stop != nil && stop(s) {
-				list.Reason = "stopped"
-				return list, nil
-			}
 		}
 		if after != nil && page.PageInfo.EndCursor != nil && *page.PageInfo.EndCursor == *after {
 			list.Reason = "the pages lead in circles"
@@ -181,5 +173,5 @@ func (n *listNode) sponsor() (s Sponsor, known bool) {
 	if a.DatabaseID == nil || *a.DatabaseID <= 0 {
 		return Sponsor{}, false
 	}
-	return Sponsor{ID: int64(*a.DatabaseID), Login: string(a.Login), Sponsorship: n.sponsorship(Yes)}, true
+	return Sponsor{ID: int64(*a.DatabaseID), Sponsorship: n.sponsorship(Yes)}, true
 }

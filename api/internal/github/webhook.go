@@ -55,7 +55,8 @@ type Event struct {
 	// Tier is the one that counts, or for PendingTierChange the one to come; Was is
 	// then the one that counts until Effective.
 	Tier, Was Tier
-	OneTime   bool
+	// OneTime and WasOneTime tell whether these are payments that are not repeated.
+	OneTime, WasOneTime bool
 	// Effective is when what is pending happens, or zero.
 	Effective time.Time
 }
@@ -95,6 +96,7 @@ func ParseEvent(body []byte) (Event, error) {
 	e := Event{
 		Action: p.Action, Sponsorable: p.Sponsorship.Sponsorable.Login, Since: p.Sponsorship.CreatedAt,
 		Tier: p.Sponsorship.Tier.tier(), Was: p.Changes.Tier.From.tier(), OneTime: p.Sponsorship.Tier.OneTime,
+		WasOneTime: p.Changes.Tier.From.OneTime,
 	}
 	if p.Sponsorship.Sponsor != nil {
 		e.ID = p.Sponsorship.Sponsor.ID

@@ -13,25 +13,21 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/singleflight"
 )
 
-// The time that questions to the module may take. It waits for the remote itself.
-const (
-	verifyTimeout = 3 * time.Second
-	eraseTimeout  = 20 * time.Second
-)
+// eraseTimeout is how long an erasure may take. The module waits for the remote.
+const eraseTimeout = 20 * time.Second
 
 // A Client asks one module. It may be used from several goroutines.
 type Client struct {
-	redis     *redis.Client
-	patient   *redis.Client // for commands that wait for the remote
-	verifying singleflight.Group
+	redis    *redis.Client
+	patient  *redis.Client // for commands that wait for the remote
+	safeties safeties
 }
 
 // New returns a Client.
 func New(client *redis.Client) *Client {
-	return &Client{redis: client, patient: client.WithTimeout(eraseTimeout)}
+	return &Client{redis: client, patient: client.WithTimeout(eraseTimeout), safeties: safeties{known: make(map[string]answer)}}
 }
 
 // ErrMissing is a Redis without the module.
@@ -44,76 +40,6 @@ func known(err error) error {
 		return ErrMissing
 	}
 	return err
-}
-
-// A State tells where somebody's data is.
-type State string
-
-// The states.
-const (
-	// Safe: Redis Enterprise has all of it.
-	Safe State = "safe"
-	// OnTheWay: it has not yet, and will in a moment.
-	OnTheWay State = "on_the_way"
-	// Refused: it has refused some of it; the operator has to look.
-	Refused State = "refused"
-	// Unreachable: it cannot be asked. What it does not have goes there when it
-	// can.
-	Unreachable State = "unreachable"
-	// Unknown: the module did not tell, or there is none.
-	Unknown State = "unknown"
-	// Here: it is on the local server only, as for everybody who is no sponsor.
-	Here State = "here"
-)
-
-// A Safety is the answer to the question whether somebody's data is safe.
-type Safety struct {
-	State State `json:"state"`
-	// Keys is how many keys were compared, and Same how many of them are the same
-	// on both servers, or are on Redis Enterprise and not in memory here.
-	Keys int `json:"keys"`
-	Same int `json:"same"`
-}
-
-// Safety compares what both servers have of a sponsor. It does not fail: what
-// cannot be found out is Unknown. Questions about one person at one time are asked
-// once.
-func (c *Client) Safety(ctx context.Context, id string) Safety {
-	v, _, _ := c.verifying.Do(id, func() (any, error) { return c.safety(ctx, id), nil })
-	return v.(Safety)
-}
-
-func (c *Client) safety(ctx context.Context, id string) Safety {
-	// Whoever asked first may go away, the others still want to know.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
-	defer cancel()
-	status, link := c.link(ctx)
-	if link != Safe {
-		return Safety{State: link}
-	}
-	result, err := c.ask(ctx, "SPONSOR.VERIFY", "USER", id)
-	if late(err) {
-		return Safety{State: Unreachable}
-	}
-	if err != nil {
-		// Did it fail because the remote has gone away?
-		if _, link = c.link(ctx); link == Safe {
-			link = Unknown
-		}
-		return Safety{State: link}
-	}
-	s := Safety{Keys: number(result["checked"]), Same: number(result["same"]) + number(result["away"])}
-	switch {
-	case number(result["failed"]) > 0:
-		s.State = Refused
-	case s.Same >= s.Keys:
-		s.State = Safe
-	case number(status["dead_letters"]) > 0:
-		s.State = Refused
-	default:
-		s.State = OnTheWay
-	}
-	return s
 }
 
 // link is SPONSOR.STATUS, and Safe if the module reaches the remote.

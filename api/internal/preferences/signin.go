@@ -10,10 +10,12 @@ import (
 	"github.com/applied-knowledge-systems/redis-sponsor/module/keyspace"
 )
 
-// mergeScript moves a visitor's nodes to a person's. KEYS: the person's set,
-// the visitor's. ARGV: the greatest number. Answers how many found no room;
-// then the visitor's set stays until its time is up.
+// mergeScript moves a visitor's nodes to a person's, unless that is closed. KEYS: the
+// person's set, the visitor's, the key that closes the person's. ARGV: the greatest
+// number. Answers how many found no room; then the visitor's set stays until its time
+// is up.
 const mergeScript = `
+if redis.call('EXISTS', KEYS[3]) == 1 then return redis.call('SCARD', KEYS[2]) end
 local left = 0
 local room = tonumber(ARGV[1]) - redis.call('SCARD', KEYS[1])
 for _, node in ipairs(redis.call('SMEMBERS', KEYS[2])) do
@@ -88,5 +90,5 @@ func (s *Store) Adopt(ctx context.Context, id string, visitor Owner) (left int, 
 }
 
 func (s *Store) merge(ctx context.Context, pipe redis.Pipeliner, id string, visitor Owner) *redis.Cmd {
-	return pipe.Eval(ctx, mergeScript, []string{keyspace.ExcludedNodesKey(id), visitor.key}, MaxNodes)
+	return pipe.Eval(ctx, mergeScript, []string{keyspace.ExcludedNodesKey(id), visitor.key, closedKey(id)}, MaxNodes)
 }

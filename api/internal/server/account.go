@@ -52,7 +52,9 @@ func (s *Server) handleAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view.Notice = notice(r.URL.Query())
+	if r.URL.Query().Get("done") != "erased" { // a link may say so to anybody
+		view.Notice = notice(r.URL.Query())
+	}
 	s.render(w, http.StatusOK, "account.html", view)
 	return nil
 }

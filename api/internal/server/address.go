@@ -13,6 +13,11 @@ import (
 // made up.
 func (s *Server) clientAddr(r *http.Request) netip.Addr {
 	client := peer(r)
+	if s.trusted(client) && len(r.Header.Values("X-Forwarded-For")) == 0 && s.secure() {
+		s.noForwardedFor.Do(func() {
+			s.cfg.Log.Warn("a proxy of TRUSTED_PROXIES sends no X-Forwarded-For: everybody behind it shares one limit", "proxy", client.String())
+		})
+	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		if !s.trusted(client) {

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
+	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/preferences"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/session"
 )
 
@@ -10,18 +13,46 @@ import (
 // to them, and here what GitHub said of them and their sessions. That they are a
 // sponsor, if they are, stays: it is GitHub's to say.
 //
-// What is erased first is what counts most; a failure leaves the session, so that
-// they can try again.
+// Nobody may write meanwhile what is to be gone: other sessions end first, and what
+// they have under way is refused. What counts most is erased first; a failure leaves
+// the person's own session, so that they can try again.
 func (s *Server) erase(w http.ResponseWriter, r *http.Request, p session.Person) (err error) {
 	defer func() { s.cfg.Metrics.Erasure(err) }()
-	if err := s.cfg.Module.Erase(r.Context(), p.ID); err != nil {
+	ctx := r.Context()
+	if err := s.cfg.Preferences.Close(ctx, p.ID, eraseTimeout); err != nil {
 		return err
 	}
-	if err := s.cfg.Sponsors.Forget(r.Context(), p.ID); err != nil {
+	// Requests that begin after this find no session, or nothing that is closed.
+	defer func() {
+		err = errors.Join(err, s.cfg.Preferences.Close(context.WithoutCancel(ctx), p.ID, redisTimeout))
+	}()
+	if err := s.cfg.Sessions.EndOthers(ctx, r, p.ID); err != nil {
+		return err
+	}
+	if err := s.cfg.Module.Erase(ctx, p.ID); err != nil {
+		return err
+	}
+	if err := s.eraseHere(w, r, p); err != nil {
 		return halfErased(err)
 	}
-	if err := s.cfg.Sessions.EndAll(r.Context(), p.ID); err != nil {
-		return halfErased(err)
+	return nil
+}
+
+// eraseHere removes what is on this server only.
+func (s *Server) eraseHere(w http.ResponseWriter, r *http.Request, p session.Person) error {
+	ctx := r.Context()
+	if id, ok := s.cfg.Sessions.Visitor(r); ok {
+		// What they excluded before they signed in, and found no room.
+		if err := s.cfg.Preferences.Drop(ctx, visitorOwner(id)); err != nil {
+			return err
+		}
+		s.cfg.Sessions.ForgetVisitor(w)
+	}
+	if err := s.cfg.Sponsors.Forget(ctx, p.ID); err != nil {
+		return err
+	}
+	if err := s.cfg.Sessions.EndAll(ctx, p.ID); err != nil {
+		return err
 	}
 	s.cfg.Sessions.Forget(w)
 	return nil
@@ -67,11 +98,11 @@ func (s *Server) handleAccountDelete(w http.ResponseWriter, r *http.Request) err
 }
 
 func (s *Server) askToDelete(w http.ResponseWriter, r *http.Request, p session.Person, status int, fault string) error {
-	m, err := s.me(r, p)
+	n, err := s.cfg.Preferences.Count(r.Context(), preferences.Person(p.ID))
 	if err != nil {
 		return err
 	}
-	s.render(w, status, "delete.html", deleteView{Login: m.Login, Org: s.cfg.Org, Nodes: m.Excluded, Fault: fault})
+	s.render(w, status, "delete.html", deleteView{Login: p.Login, Org: s.cfg.Org, Nodes: n, Fault: fault})
 	return nil
 }
 

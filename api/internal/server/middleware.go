@@ -19,7 +19,7 @@ func (s *Server) secured(next http.Handler) http.Handler {
 		// Pages of other origins get what CORS lets them have, nothing else.
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		if s.cfg.PublicURL.Scheme == "https" {
+		if s.secure() {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,6 +81,11 @@ func problemOf(err error) *problem {
 		return gitHubProblem(gh)
 	case errors.As(err, &er):
 		return eraseProblem(er)
+	case errors.Is(err, preferences.ErrClosed):
+		return &problem{
+			Status: http.StatusConflict, Title: "Being erased", retry: true,
+			Detail: "Everything of yours is being erased. Please try again in a few seconds.",
+		}
 	case errors.Is(err, preferences.ErrFull):
 		return &problem{
 			Status: http.StatusConflict, Title: "Too many nodes",
@@ -138,7 +144,7 @@ const retryAfter = "5"
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	// A client that went away cancels what was done for it: nobody's fault.
-	if p.Status >= 500 && p.cause != nil && r.Context().Err() == nil {
+	if p.Status >= 500 && p.cause != nil && !errors.Is(r.Context().Err(), context.Canceled) {
 		s.cfg.Log.Error("request failed", "status", p.Status, "error", p.cause)
 	}
 	if p.Status == http.StatusUnauthorized {

@@ -3,7 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/session"
@@ -13,26 +13,14 @@ import (
 // anew whether they sponsor, mostly without asking them anything.
 const againPath = "/?again=1&next=" + accountPath
 
+// refreshPatience is how long somebody waits who wants GitHub to be asked again.
+const refreshPatience = 20 * time.Second
+
 // refresh asks GitHub again whether somebody sponsors, by the maintainer's token. The
-// error is github.ErrNoMaintainer if there is none.
+// error is github.ErrNoMaintainer if there is none. If GitHub does not answer, that is
+// noted, and no error.
 func (s *Server) refresh(r *http.Request, p session.Person) error {
-	id, err := strconv.ParseInt(p.ID, 10, 64)
-	if err != nil {
-		return err
-	}
-	at := s.cfg.Sponsors.Now()
-	answer, err := s.cfg.Keeper.Ask(r.Context(), id)
-	if err != nil && !errors.Is(err, github.ErrNoMaintainer) {
-		return &github.Error{Call: "list", Kind: github.Timeout}
-	}
-	if err != nil {
-		return err
-	}
-	if answer.Answer == github.Unknown {
-		s.cfg.Log.Warn("sponsorship unknown", "reason", answer.Reason)
-	}
-	_, err = s.cfg.Sponsors.Tell(r.Context(), p.ID, answer, at, nil)
-	return err
+	return s.cfg.Keeper.Refresh(r.Context(), p.ID, refreshPatience)
 }
 
 // handleRefresh answers like GET /me, or with where to sign in once more.

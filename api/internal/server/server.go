@@ -8,9 +8,11 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-chi/httprate"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
@@ -77,6 +79,7 @@ type Server struct {
 	mux            *http.ServeMux
 	handler        http.Handler
 	draining       atomic.Bool
+	noForwardedFor sync.Once
 	webhookSecrets atomic.Pointer[[]string]
 }
 
@@ -104,6 +107,9 @@ func New(cfg Config) *Server {
 // there is no webhook.
 func (s *Server) SetWebhookSecrets(secrets []string) { s.webhookSecrets.Store(&secrets) }
 
+// secure tells whether browsers reach us by https, and so through a proxy.
+func (s *Server) secure() bool { return s.cfg.PublicURL.Scheme == "https" }
+
 // Drain makes /readyz answer that no new requests should come. Those that come
 // are served.
 func (s *Server) Drain() { s.draining.Store(true) }
@@ -121,6 +127,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
 		s.mux.ServeHTTP(w, r)
+		return
+	}
+	if err := s.limits.address(w, r.WithContext(httprate.WithIncrement(r.Context(), usual)), s.clientAddr(r)); err != nil {
+		s.fail(w, r, err)
 		return
 	}
 	// Without a pattern h writes 404 or 405, the latter with Allow.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -106,6 +107,9 @@ func (m *Manager) Start(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return fmt.Errorf("load old session: %w", err)
 	}
+	if err := m.unlist(ctx, token); err != nil {
+		return err
+	}
 	if err := m.sessions.RenewToken(ctx); err != nil {
 		return fmt.Errorf("end old session: %w", err)
 	}
@@ -134,6 +138,18 @@ func (m *Manager) list(ctx context.Context, id, token string, deadline time.Time
 	})
 	if err != nil {
 		return fmt.Errorf("list session: %w", err)
+	}
+	return nil
+}
+
+// unlist takes the session of ctx off the list of the person whom it belongs to.
+func (m *Manager) unlist(ctx context.Context, token string) error {
+	id := m.sessions.GetString(ctx, "id")
+	if id == "" {
+		return nil
+	}
+	if err := m.redis.ZRem(ctx, listPrefix+id, hashed(token)).Err(); err != nil {
+		return fmt.Errorf("take session off the list: %w", err)
 	}
 	return nil
 }
@@ -169,7 +185,26 @@ func (m *Manager) EndAll(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.redis.Del(ctx, append(keys, listPrefix+id)...).Err(); err != nil {
+	return m.delete(ctx, append(keys, listPrefix+id))
+}
+
+// EndOthers signs a person out in every browser but the one that sends r.
+func (m *Manager) EndOthers(ctx context.Context, r *http.Request, id string) error {
+	keys, err := m.listed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if token, ok := m.cookies.Get(r, sessionCookie); ok {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return key == sessionPrefix+hashed(token) })
+	}
+	return m.delete(ctx, keys)
+}
+
+func (m *Manager) delete(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := m.redis.Del(ctx, keys...).Err(); err != nil {
 		return fmt.Errorf("end sessions: %w", err)
 	}
 	return nil
@@ -185,6 +220,9 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		ctx, err := m.sessions.Load(ctx, token)
 		if err != nil {
 			return fmt.Errorf("load session: %w", err)
+		}
+		if err := m.unlist(ctx, token); err != nil {
+			return err
 		}
 		if err := m.sessions.Destroy(ctx); err != nil {
 			return fmt.Errorf("end session: %w", err)

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/github"
 )
@@ -15,17 +19,23 @@ import (
 const (
 	DefaultEvery      = time.Hour
 	DefaultLapseEvery = time.Minute
+	DefaultPause      = 30 * time.Second
 )
 
-// passTimeout bounds one reconciliation: a hundred sponsors take GitHub a second.
-const passTimeout = 10 * time.Minute
-
-// retryEvery is the time to the next reconciliation after one that failed.
-const retryEvery = 5 * time.Minute
+const (
+	// passTimeout bounds one reconciliation: a hundred sponsors take GitHub a second.
+	passTimeout = 10 * time.Minute
+	// retryEvery is the time to the next reconciliation after one that failed.
+	retryEvery = 5 * time.Minute
+	// repairEvery is the time between two looks for alarms that were lost.
+	repairEvery = time.Hour
+	// many is how many people must leave at once to make us doubt it.
+	many = 5
+)
 
 // An Asker is GitHub, as a maintainer sees it: a *github.Client.
 type Asker interface {
-	Sponsors(ctx context.Context, stop func(github.Sponsor) bool) (github.List, error)
+	Sponsors(ctx context.Context) (github.List, error)
 	HasMaintainer() bool
 }
 
@@ -40,6 +50,9 @@ type KeeperConfig struct {
 	// LapseEvery is the time between two looks for those who cease to count. Zero
 	// means DefaultLapseEvery.
 	LapseEvery time.Duration
+	// Pause is the least time between two reconciliations, whoever wants one. Zero
+	// means DefaultPause.
+	Pause time.Duration
 	// Observe is told of each reconciliation, if it is not nil.
 	Observe func(Pass)
 }
@@ -50,9 +63,8 @@ type Pass struct {
 	// and ceased to sponsor at GitHub since the last time; those who left count
 	// until their grace is over.
 	Listed, Came, Left int
-	// Complete tells that the list was, so that who is not on it has left.
-	Complete bool
-	Err      error
+	// Err says why somebody may be missing.
+	Err error
 	// At is when GitHub was asked.
 	At time.Time
 }
@@ -61,8 +73,14 @@ type Pass struct {
 // GitHub for the list, and takes out who has ceased to count. It may be used from
 // several goroutines, and in several processes on one Redis.
 type Keeper struct {
-	cfg  KeeperConfig
-	kick chan struct{}
+	cfg     KeeperConfig
+	kick    chan struct{}
+	passing singleflight.Group
+
+	mu      sync.Mutex
+	last    Pass
+	begun   time.Time // of the last pass, by the process's clock
+	doubted bool      // the last list was complete, and seemed to be too short
 }
 
 // NewKeeper returns a Keeper. It does nothing before Run.
@@ -72,6 +90,9 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 	}
 	if cfg.LapseEvery == 0 {
 		cfg.LapseEvery = DefaultLapseEvery
+	}
+	if cfg.Pause == 0 {
+		cfg.Pause = DefaultPause
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Pass) {}
@@ -89,8 +110,10 @@ func (k *Keeper) Kick() {
 
 // Run keeps the set until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	lapse, reconcile := time.NewTicker(k.cfg.LapseEvery), time.NewTimer(0)
+	lapse, repair := time.NewTicker(k.cfg.LapseEvery), time.NewTimer(0)
+	reconcile := time.NewTimer(0)
 	defer lapse.Stop()
+	defer repair.Stop()
 	defer reconcile.Stop()
 	for {
 		select {
@@ -98,12 +121,27 @@ func (k *Keeper) Run(ctx context.Context) {
 			return
 		case <-lapse.C:
 			k.lapse(ctx)
-			continue
-		case <-reconcile.C:
+		case <-repair.C:
+			next := repairEvery
+			if err := k.cfg.Store.Repair(ctx); err != nil {
+				next = k.cfg.LapseEvery // Redis is not there; the log is full of that
+			}
+			repair.Reset(next)
+			k.lapse(ctx)
 		case <-k.kick:
+			// Who asked for it wants to see what is true after that.
+			reconcile.Reset(k.rest())
+		case <-reconcile.C:
+			reconcile.Reset(k.reconcile(ctx))
 		}
-		reconcile.Reset(k.reconcile(ctx))
 	}
+}
+
+// rest is how long GitHub is to be left alone.
+func (k *Keeper) rest() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return max(0, k.cfg.Pause-time.Since(k.begun))
 }
 
 func (k *Keeper) lapse(ctx context.Context) {
@@ -113,7 +151,7 @@ func (k *Keeper) lapse(ctx context.Context) {
 			k.cfg.Log.Info("a sponsorship has ended", "id", id)
 		}
 		if err != nil && ctx.Err() == nil {
-			k.cfg.Log.Warn("cannot look for sponsorships that have ended; it is tried again", "error", err)
+			k.cfg.Log.Warn("cannot take out all whose sponsorship has ended; it is tried again", "error", err)
 		}
 		if err != nil || len(ids) < batch {
 			return
@@ -121,34 +159,83 @@ func (k *Keeper) lapse(ctx context.Context) {
 	}
 }
 
-// reconcile runs a pass, if there is a token to ask with, and tells of it. It
-// returns when the next one is due.
+// reconcile runs a pass, if there is a token to ask with. It returns when the next
+// one is due.
 func (k *Keeper) reconcile(ctx context.Context) time.Duration {
-	if !k.cfg.GitHub.HasMaintainer() {
-		return k.cfg.Every
+	if k.cfg.GitHub.HasMaintainer() && k.join(ctx).Err != nil {
+		return min(k.cfg.Every, retryEvery)
 	}
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
-	defer cancel()
-	pass := k.pass(ctx)
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return k.cfg.Every
+	return k.cfg.Every
+}
+
+// join runs a pass, or waits for the one that runs. It goes on when ctx of one of
+// those ends who wait for it.
+func (k *Keeper) join(ctx context.Context) Pass {
+	done := k.passing.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), passTimeout)
+		defer cancel()
+		k.mu.Lock()
+		k.begun = time.Now()
+		k.mu.Unlock()
+		pass := k.guarded(ctx)
+		k.mu.Lock()
+		k.last = pass
+		k.mu.Unlock()
+		k.tell(pass)
+		return nil, nil
+	})
+	select {
+	case <-done:
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.last
+	case <-ctx.Done():
+		return Pass{Err: fmt.Errorf("reconcile: %w", ctx.Err())}
 	}
-	k.cfg.Observe(pass)
+}
+
+func (k *Keeper) tell(pass Pass) {
 	switch {
 	case pass.Err != nil:
 		k.cfg.Log.Warn("cannot reconcile with GitHub; it is tried again", "error", pass.Err, "listed", pass.Listed)
-		return min(k.cfg.Every, retryEvery)
 	case pass.Came > 0 || pass.Left > 0:
 		k.cfg.Log.Info("reconciled with GitHub", "listed", pass.Listed, "came", pass.Came, "left", pass.Left)
 	}
-	return k.cfg.Every
+	k.cfg.Observe(pass)
+}
+
+// fresh is a pass that has begun after this call: what happened at GitHub before is
+// in it.
+func (k *Keeper) fresh(ctx context.Context, patience time.Duration) Pass {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	called := time.Now()
+	pass := k.join(ctx)
+	k.mu.Lock()
+	old := k.begun.Before(called)
+	k.mu.Unlock()
+	if old && ctx.Err() == nil {
+		pass = k.join(ctx)
+	}
+	return pass
+}
+
+// guarded is pass, and a panic is an error: it runs where nobody else would recover.
+func (k *Keeper) guarded(ctx context.Context) (p Pass) {
+	defer func() {
+		if recover() != nil {
+			k.cfg.Log.Error("panic", "stack", string(debug.Stack()))
+			p.Err = errors.New("a panic")
+		}
+	}()
+	return k.pass(ctx)
 }
 
 // pass compares GitHub's list with the set. Who is on it counts, even if it is not
 // complete; who is not has left only if it is.
 func (k *Keeper) pass(ctx context.Context) (p Pass) {
 	p.At = k.cfg.Store.Now()
-	list, err := k.cfg.GitHub.Sponsors(ctx, nil)
+	list, err := k.cfg.GitHub.Sponsors(ctx)
 	if err != nil {
 		p.Err = err
 		return p
@@ -162,55 +249,80 @@ func (k *Keeper) pass(ctx context.Context) (p Pass) {
 	for _, id := range members {
 		absent[id] = true
 	}
-	p.Listed, p.Complete = len(list.Sponsors), list.Complete
+	p.Listed = len(list.Sponsors)
+	var errs []error
 	for _, sponsor := range list.Sponsors {
 		id := strconv.FormatInt(sponsor.ID, 10)
 		if !absent[id] {
 			p.Came++
 		}
 		delete(absent, id)
-		if _, p.Err = k.cfg.Store.Tell(ctx, id, sponsor.Sponsorship, p.At, nil); p.Err != nil {
-			return p
+		_, err := k.cfg.Store.Tell(ctx, id, sponsor.Sponsorship, p.At, nil)
+		errs = append(errs, err)
+	}
+	switch {
+	case !list.Complete:
+		errs = append(errs, fmt.Errorf("GitHub's list is not complete: %s", list.Reason))
+	case k.doubts(len(absent), len(members)):
+		errs = append(errs, fmt.Errorf("%d of %d sponsors are not on GitHub's list any more; they leave if the next list says the same", len(absent), len(members)))
+	default:
+		for id := range absent {
+			left, err := k.left(ctx, id, p.At)
+			if left {
+				p.Left++
+			}
+			errs = append(errs, err)
 		}
 	}
-	if !list.Complete {
-		p.Err = fmt.Errorf("GitHub's list is not complete: %s", list.Reason)
-		return p
-	}
-	for id := range absent {
-		v, err := k.cfg.Store.View(ctx, id)
-		if err == nil && v.Answer != github.No {
-			p.Left++
-		}
-		if err == nil {
-			_, err = k.cfg.Store.Tell(ctx, id, github.Sponsorship{Answer: github.No}, p.At, nil)
-		}
-		if err != nil {
-			p.Err = err
-			return p
-		}
-	}
+	p.Err = errors.Join(errs...)
 	return p
 }
 
-// Ask asks GitHub about one person, by the maintainer's token. Without one, the
-// error is github.ErrNoMaintainer.
-func (k *Keeper) Ask(ctx context.Context, id int64) (github.Sponsorship, error) {
-	var found github.Sponsorship
-	list, err := k.cfg.GitHub.Sponsors(ctx, func(s github.Sponsor) bool {
-		if s.ID == id {
-			found = s.Sponsorship
-		}
-		return s.ID == id
-	})
-	switch {
-	case err != nil:
-		return github.Sponsorship{}, err
-	case found.Answer == github.Yes:
-		return found, nil
-	case list.Complete:
-		return github.Sponsorship{Answer: github.No}, nil
-	default:
-		return github.Sponsorship{Reason: list.Reason}, nil
+// doubts tells whether so many would leave that the list must be seen twice.
+func (k *Keeper) doubts(absent, members int) bool {
+	short := absent > many && absent*2 > members
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	seen := k.doubted
+	k.doubted = short
+	return short && !seen
+}
+
+// left notes that somebody is not on a complete list. It tells whether that is new.
+func (k *Keeper) left(ctx context.Context, id string, at time.Time) (news bool, err error) {
+	v, err := k.cfg.Store.View(ctx, id)
+	if err == nil {
+		_, err = k.cfg.Store.Tell(ctx, id, github.Sponsorship{Answer: github.No}, at, nil)
 	}
+	return err == nil && v.Answer != github.No, err
+}
+
+// Refresh finds out about one person, by the maintainer's token. It waits for a
+// reconciliation, but no longer than patience, or takes one that is younger than the
+// pause. Without a token the error is github.ErrNoMaintainer.
+func (k *Keeper) Refresh(ctx context.Context, id string, patience time.Duration) error {
+	if !k.cfg.GitHub.HasMaintainer() {
+		return github.ErrNoMaintainer
+	}
+	k.mu.Lock()
+	pass, young := k.last, k.last.Err == nil && time.Since(k.begun) < k.cfg.Pause
+	k.mu.Unlock()
+	if !young {
+		pass = k.fresh(ctx, patience)
+	}
+	v, err := k.cfg.Store.View(ctx, id)
+	if err != nil {
+		return err
+	}
+	answer := github.Sponsorship{}
+	switch found := !pass.At.IsZero() && !v.Seen.Before(pass.At.UTC().Truncate(time.Millisecond)); {
+	case found:
+		return nil
+	case pass.Err == nil:
+		answer.Answer = github.No
+	default:
+		pass.At = k.cfg.Store.Now()
+	}
+	_, err = k.cfg.Store.Tell(ctx, id, answer, pass.At, nil)
+	return err
 }

@@ -41,13 +41,19 @@ func (p Policy) Until(s Standing) (until time.Time, ends bool) {
 
 // end is Until without the grace.
 func (p Policy) end(s Standing) (end time.Time, ends bool) {
-	if s.OneTime && !s.Selected.IsZero() {
-		end = s.Selected.Add(p.OneTime)
+	if s.OneTime {
+		paid := s.Selected
+		if paid.IsZero() {
+			paid = s.Since // GitHub does not always tell when
+		}
+		if !paid.IsZero() {
+			end = paid.Add(p.OneTime)
+		}
 	}
 	switch s.Answer {
 	case github.Yes:
 		if !end.IsZero() {
-			end = latest(end, s.Seen) // for GitHub it goes on
+			end = latest(end, s.Seen) // when asked, GitHub said that it goes on
 		}
 		end = latest(end, s.Cancels)
 		return end, !end.IsZero()
@@ -67,12 +73,12 @@ func (p Policy) Counts(s Standing, now time.Time) bool {
 
 // lapsed is the standing of somebody who has ceased to count without a word of
 // GitHub's.
-func (p Policy) lapsed(s Standing, now time.Time) Standing {
+func (p Policy) lapsed(s Standing) Standing {
 	if s.Answer == github.Yes {
 		s.Ended, _ = p.end(s)
 	}
-	s.Answer, s.Seen = github.No, now.UTC().Truncate(time.Millisecond)
-	return s.stopped(now, false)
+	s.Answer = github.No
+	return s.stopped(s.Ended, false)
 }
 
 // entitled lists what somebody who counts is entitled to. Of a tier that GitHub

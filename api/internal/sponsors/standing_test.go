@@ -47,10 +47,23 @@ func TestStories(t *testing.T) {
 	cancelling.Effective = after(20 * day)
 	oneTime := event(github.Created, 0)
 	oneTime.OneTime = true
+	late := cancelling // it comes again after its date
+	privacy := event(github.Edited, 0)
+	toOnce := event(github.TierChanged, 0)
+	toOnce.OneTime, toOnce.Tier, toOnce.Was = true, ten, five
+	onceToCome := event(github.PendingTierChange, 0)
+	onceToCome.OneTime, onceToCome.Tier, onceToCome.Was, onceToCome.Effective = true, ten, five, after(20*day)
+	besides := event(github.Created, 20*day)
+	besides.OneTime = true
+	oneTimePrivacy := oneTime
+	oneTimePrivacy.Action = github.Edited
+	undated := once
+	undated.Selected = time.Time{}
+	lapsed := policy.lapsed(told(Standing{}, once, day))
 	for _, tt := range []struct {
 		name  string
 		st    Standing
-		until time.Duration // 0: it goes on; negative: never counted
+		until time.Duration // 0: it goes on; -1: never counted; -2: nothing is known
 	}{
 		{"a sponsor", sponsor, 0},
 		{"silence takes nothing", told(sponsor, silence, 2*day), 0},
@@ -58,7 +71,19 @@ func TestStories(t *testing.T) {
 		{"gone, asked again: the grace does not begin anew", told(told(sponsor, gone, 10*day), gone, 12*day), 13 * day},
 		{"gone, then silence", told(told(sponsor, gone, 10*day), silence, 11*day), 13 * day},
 		{"gone and back within the grace", told(told(sponsor, gone, 10*day), monthly, 11*day), 0},
-		{"an old answer", told(told(sponsor, gone, 10*day), monthly, 9*day), 13 * day},
+		{"an old answer", told(told(sponsor, gone, 10*day), monthly, 10*day-5*time.Minute), 13 * day},
+		{"an answer after the clock was a year ahead", told(told(sponsor, gone, 365*day), monthly, 10*day), 0},
+		{"cancelled for later, and its event comes again after the date", hinted(hinted(sponsor, cancelling, 5*day), late, 21*day), 23 * day},
+		{"cancelled for later, and something else comes after the date", hinted(hinted(sponsor, cancelling, 5*day), privacy, 21*day), 23 * day},
+		{"cancelled for a date that has passed", hinted(sponsor, cancelling, 21*day), 24 * day},
+		{"heard of for the first time when its date has passed", hinted(Standing{}, cancelling, 21*day), 24 * day},
+		{"one-time payment of which GitHub does not tell when", told(Standing{}, undated, day), 33 * day},
+		{"one-time payment whose privacy changes all the time", hinted(hinted(told(Standing{}, once, day), oneTimePrivacy, 30*day), oneTimePrivacy, 32*day), 33 * day},
+		{"for years, and now a one-time payment in its place", hinted(told(Standing{}, monthly, 700*day), toOnce, 710*day), 743 * day},
+		{"a one-time payment is to take its place", hinted(sponsor, onceToCome, 5*day), 0},
+		{"a one-time payment beside it", hinted(sponsor, besides, 20*day), 0},
+		{"lapsed, and then GitHub answers yes to what was asked before", told(lapsed, monthly, 34*day), 0},
+		{"created long ago, and heard of for the first time", hinted(Standing{}, event(github.Created, 0), 10*day), -2},
 		{"never a sponsor", told(Standing{}, gone, day), -1},
 		{"one-time payment", told(Standing{}, once, day), 33 * day},
 		{"one-time payment that GitHub does not call active", told(Standing{}, github.Sponsorship{Answer: github.No, Since: day0, Selected: day0, OneTime: true}, 5*day), 33 * day},
@@ -78,17 +103,19 @@ func TestStories(t *testing.T) {
 		{"another one created after the end", hinted(hinted(sponsor, event(github.Cancelled, 0), 10*day), event(github.Created, 11*day), 11*day), 0},
 		{"created, and heard of for the first time", hinted(Standing{}, event(github.Created, 0), day), 0},
 		{"cancelled, and heard of for the first time", hinted(Standing{}, event(github.Cancelled, 0), day), -1},
-		{"created in the future", hinted(Standing{}, event(github.Created, 10*day), day), 0},
+		{"created in the future", hinted(Standing{}, event(github.Created, 10*day), day), -2},
 		{"a one-time payment was created", hinted(Standing{}, oneTime, day), 33 * day},
 		{"and its event came again later", hinted(hinted(Standing{}, oneTime, day), oneTime, 25*day), 33 * day},
-		{"an action that does not exist", hinted(sponsor, event("exploded", 0), 10*day), 0},
+		{"an action that does not exist", hinted(Standing{}, event("exploded", 0), 10*day), -2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			until, ends := policy.Until(tt.st)
 			switch {
-			case tt.until == 0 && ends:
+			case tt.until == 0 && (ends || tt.st.Answer != github.Yes):
 				t.Errorf("it ends at %v, want that it goes on: %+v", until, tt.st)
-			case tt.until < 0 && (!ends || !until.IsZero()):
+			case tt.until == -2 && tt.st != Standing{}:
+				t.Errorf("%+v, want nothing", tt.st)
+			case tt.until == -1 && (!ends || !until.IsZero()):
 				t.Errorf("until = %v, %v, want that it never counted", until, ends)
 			case tt.until > 0 && (!ends || !until.Equal(after(tt.until))):
 				t.Errorf("until = %v, %v, want day %d", until, ends, tt.until/day)
@@ -139,10 +166,11 @@ func TestTiers(t *testing.T) {
 	}
 }
 
-// TestNobodyIsCutOff: whatever happens in whatever order, who was a sponsor when
-// GitHub said so counts for at least the grace after the last time it did, and a
-// question without an answer never shortens that.
-func TestNobodyIsCutOff(t *testing.T) {
+// TestRandomStories: whatever happens in whatever order, who was a sponsor when GitHub
+// was asked counts for at least the grace after that, and a question without an answer
+// shortens nothing; and who pays once, or has cancelled, counts for no longer than the
+// grace after the last day that was paid, or the last yes to a question.
+func TestRandomStories(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	actions := []string{github.Created, github.Cancelled, github.Edited, github.TierChanged, github.PendingCancellation, github.PendingTierChange}
@@ -170,6 +198,12 @@ func TestNobodyIsCutOff(t *testing.T) {
 				st = hinted(st, e, at)
 			}
 			until, ends := policy.Until(st)
+			if st.Answer == github.Yes && (st.OneTime || !st.Cancels.IsZero()) {
+				paid := latest(latest(latest(st.Selected, st.Since).Add(policy.OneTime), st.Cancels), st.Seen)
+				if !ends || until.After(paid.Add(policy.Grace)) {
+					t.Fatalf("seed %d, story %d: %+v ends at %v, %v", seed, story, st, until, ends)
+				}
+			}
 			if ends && until.Before(heldUntil) {
 				t.Fatalf("seed %d, story %d: %+v became %+v, which ends at %v, before %v", seed, story, before, st, until, heldUntil)
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -71,7 +72,10 @@ func (v View) Sponsor() github.Answer {
 	return v.Answer
 }
 
-func (s *Store) view(st Standing, counts bool) View {
+// view puts together what follows. Who is in the set and has ceased to count by
+// their record does not count, even if nobody has taken them out yet.
+func (s *Store) view(st Standing, member bool) View {
+	counts := member && (st.Answer == github.Unknown || s.policy.Counts(st, s.now()))
 	v := View{Standing: st, Counts: counts, Entitlements: []string{}}
 	if counts {
 		v.Until, _ = s.policy.Until(st)
@@ -94,7 +98,8 @@ func (s *Store) read(ctx context.Context, pipe redis.Pipeliner, id string) (st S
 	record := pipe.Get(ctx, recordPrefix+id)
 	member := pipe.SIsMember(ctx, keyspace.SponsorsKey(s.org), id)
 	_, _ = pipe.Exec(ctx) // its error may be of the first alone
-	if err := record.Err(); err != nil && !errors.Is(err, redis.Nil) {
+	// What is no string is no record of ours: it is replaced by the next one.
+	if err := record.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return Standing{}, false, err
 	}
 	return decode(record.Val()), member.Val(), member.Err()
@@ -125,48 +130,69 @@ func (s *Store) Hint(ctx context.Context, e github.Event) (View, error) {
 
 // change replaces a standing, and with it who counts, in one transaction.
 func (s *Store) change(ctx context.Context, id string, also func(redis.Pipeliner) error, f func(st Standing, counted bool) Standing) (v View, err error) {
-	record := recordPrefix + id
-	for range attempts {
-		err = s.redis.Watch(ctx, func(tx *redis.Tx) error {
-			v, err = s.try(ctx, tx, id, also, f)
-			return err
-		}, record)
-		if !errors.Is(err, redis.TxFailedErr) {
-			break
+	err = s.update(ctx, id, func(before Standing, counted bool, p redis.Pipeliner) error {
+		after, counts := f(before, counted), counted
+		if after.Answer != github.Unknown {
+			counts = s.policy.Counts(after, s.now())
 		}
-	}
-	if err != nil {
-		return View{}, fmt.Errorf("write a standing: %w", err)
-	}
-	return v, nil
-}
-
-func (s *Store) try(ctx context.Context, tx *redis.Tx, id string, also func(redis.Pipeliner) error, f func(st Standing, counted bool) Standing) (View, error) {
-	before, counted, err := s.read(ctx, tx.Pipeline(), id)
-	if err != nil {
-		return View{}, err
-	}
-	after, counts := f(before, counted), counted
-	if after.Answer != github.Unknown {
-		counts = s.policy.Counts(after, s.now())
-	}
-	value, err := json.Marshal(after)
-	if err != nil {
-		return View{}, err
-	}
-	_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		value, err := json.Marshal(after)
+		if err != nil {
+			return err
+		}
 		lifetime := recordLifetime
 		if counts {
 			lifetime = 0
 		}
 		p.Set(ctx, recordPrefix+id, value, lifetime)
 		s.enrol(ctx, p, id, after, counts, counted)
+		v = s.view(after, counts)
 		if also != nil {
 			return also(p)
 		}
 		return nil
 	})
-	return s.view(after, counts), err
+	return v, err
+}
+
+// update reads somebody's record and writes what follows from it, in one transaction:
+// write may be called again if somebody else comes in between.
+func (s *Store) update(ctx context.Context, id string, write func(st Standing, counted bool, p redis.Pipeliner) error) error {
+	for try := range attempts {
+		err := s.redis.Watch(ctx, func(tx *redis.Tx) error {
+			st, counted, err := s.read(ctx, tx.Pipeline(), id)
+			if err != nil {
+				return err
+			}
+			cmds, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error { return write(st, counted, p) })
+			return cause(err, cmds)
+		}, recordPrefix+id)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, redis.TxFailedErr) {
+			return fmt.Errorf("write a standing: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("write a standing: %w", ctx.Err())
+		case <-time.After(rand.N(time.Duration(try+1) * time.Millisecond)):
+		}
+	}
+	return fmt.Errorf("write a standing: %w", redis.TxFailedErr)
+}
+
+// cause is why a transaction failed: that it was discarded says less than the command
+// that Redis refused.
+func cause(err error, cmds []redis.Cmder) error {
+	if !redis.HasErrorPrefix(err, "EXECABORT") {
+		return err
+	}
+	for _, cmd := range cmds {
+		if e := cmd.Err(); e != nil && !redis.HasErrorPrefix(e, "EXECABORT") {
+			return e
+		}
+	}
+	return err
 }
 
 // enrol puts somebody who counts into the set, with an alarm for the end if one is
@@ -210,50 +236,17 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 // at GitHub any more ceases to count now; of the others GitHub will tell again, and
 // if it does not, they cease to count when they would have.
 func (s *Store) Forget(ctx context.Context, id string) error {
-	record := recordPrefix + id
-	v, err := s.View(ctx, id)
-	if err != nil {
-		return err
-	}
-	_, err = s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, record)
-		if v.Answer == github.No {
-			p.SRem(ctx, keyspace.SponsorsKey(s.org), id)
-			p.ZRem(ctx, endingKey, id)
+	return s.update(ctx, id, func(st Standing, _ bool, p redis.Pipeliner) error {
+		p.Del(ctx, recordPrefix+id)
+		if st.Answer == github.No {
+			s.remove(ctx, p, id)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("forget a standing: %w", err)
-	}
-	return nil
 }
 
-// batch is how many Lapse deals with at once.
-const batch = 100
-
-// Lapse takes out those who have ceased to count, and returns their ids.
-func (s *Store) Lapse(ctx context.Context) (lapsed []string, err error) {
-	now := s.now()
-	ids, err := s.redis.ZRangeByScore(ctx, endingKey, &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(now.Unix(), 10), Count: batch,
-	}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list who ceases to count: %w", err)
-	}
-	for _, id := range ids {
-		v, err := s.change(ctx, id, nil, func(st Standing, _ bool) Standing {
-			if st.Answer != github.Unknown && s.policy.Counts(st, now) {
-				return st // it was prolonged meanwhile
-			}
-			return s.policy.lapsed(st, now)
-		})
-		if err != nil {
-			return lapsed, err
-		}
-		if !v.Counts {
-			lapsed = append(lapsed, id)
-		}
-	}
-	return lapsed, nil
+// remove takes somebody out.
+func (s *Store) remove(ctx context.Context, p redis.Pipeliner, id string) {
+	p.SRem(ctx, keyspace.SponsorsKey(s.org), id)
+	p.ZRem(ctx, endingKey, id)
 }
