@@ -175,7 +175,7 @@ func (s *Store) update(ctx context.Context, id string, write func(st Standing, c
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("write a standing: %w", ctx.Err())
-		case <-time.After(rand.N(time.Duration(try+1) * time.Millisecond)):
+		case <-time.After(rand.N(time.Duration(try+1) * time.Millisecond)): //nolint:gosec // so that two do not meet again
 		}
 	}
 	return fmt.Errorf("write a standing: %w", redis.TxFailedErr)
