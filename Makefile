@@ -105,6 +105,23 @@ lint: ## check format, style and import arrows
 vuln: ## look for known vulnerabilities in what we depend on
 	@$(GO) run $(GOVULNCHECK) ./...
 
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SYSTEMD ?= $(PREFIX)/lib/systemd/system
+
+.PHONY: install
+install: ## put what was built where PREFIX says (/usr/local), below DESTDIR
+	@test -x build/sponsor.so -a -x build/sponsor-api || { echo 'nothing is built: run make build first' >&2; exit 1; }
+	install -D -m 0755 build/sponsor.so '$(DESTDIR)$(PREFIX)/lib/redis/sponsor.so.new'
+	mv '$(DESTDIR)$(PREFIX)/lib/redis/sponsor.so.new' '$(DESTDIR)$(PREFIX)/lib/redis/sponsor.so'
+	install -D -m 0755 build/sponsor-api '$(DESTDIR)$(PREFIX)/bin/sponsor-api'
+	install -D -m 0755 scripts/sponsorctl '$(DESTDIR)$(PREFIX)/bin/sponsorctl'
+	install -D -m 0644 scripts/systemd/sponsor-api.service '$(DESTDIR)$(SYSTEMD)/sponsor-api.service'
+	install -D -m 0644 scripts/systemd/sponsor-api.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/sponsor-api.conf'
+	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/share/doc/redis-sponsor' README.md CHANGELOG.md scripts/*.md \
+		scripts/systemd/api.env scripts/redis/sponsor.conf scripts/nginx/sponsor-api.conf
+	sed -i 's|@PREFIX@|$(PREFIX)|g' '$(DESTDIR)$(SYSTEMD)/sponsor-api.service' '$(DESTDIR)$(PREFIX)/share/doc/redis-sponsor/sponsor.conf'
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf build
