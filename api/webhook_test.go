@@ -241,6 +241,9 @@ func TestWebhook_NotConfigured(t *testing.T) {
 	s := newSite(t, nil, nil)
 	a := s.browser().do(http.MethodPost, webhookPath, "{}", "Content-Type", "application/json", "X-Hub-Signature-256", "sha256=")
 	wantStatus(t, "webhook", a, http.StatusNotFound)
+	if got := s.metric("sponsor_api_webhooks_total", ""); got != 0 {
+		t.Errorf("%v deliveries were counted, although there is no webhook", got)
+	}
 }
 
 // An organisation that sponsors is recorded by its own id, and its members are not.

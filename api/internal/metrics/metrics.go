@@ -74,7 +74,27 @@ func New() *Metrics {
 		m.reconciled, m.listed, m.lastPass,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.begin()
 	return m
+}
+
+// begin shows what can be counted as zero before it has happened: Prometheus sees no
+// increase in a metric that begins with 1.
+func (m *Metrics) begin() {
+	for _, c := range []struct {
+		counter *prometheus.CounterVec
+		values  []string
+	}{
+		{m.limited, []string{"address", "person"}},
+		{m.signIns, []string{"sponsor", "visitor", "unknown", "failed"}},
+		{m.webhooks, []string{"accepted", "repeated", "ignored", "refused", "failed"}},
+		{m.erasures, []string{"erased", "failed"}},
+		{m.reconciled, []string{"complete", "failed"}},
+	} {
+		for _, v := range c.values {
+			c.counter.WithLabelValues(v)
+		}
+	}
 }
 
 // Request counts a request as being answered, until done is called.

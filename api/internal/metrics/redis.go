@@ -32,6 +32,13 @@ var counters = map[string]bool{
 	"timeouts": true, "lost": true, "errors": true,
 }
 
+// words say what the figures are that INFO sponsor has as text.
+var words = map[string]string{
+	"connected":           "1 if sponsor_state of INFO sponsor is connected.",
+	"self_test":           "1 if sponsor_self_test of INFO sponsor is ok.",
+	"users_without_grant": "How many users sponsor_users_without_grant of INFO sponsor names.",
+}
+
 var (
 	redisUp = prometheus.NewDesc("sponsor_api_redis_up",
 		"1 if the local Redis answers.", nil, nil)
@@ -68,7 +75,11 @@ func (c redisCollector) Collect(ch chan<- prometheus.Metric) {
 		if counters[field] {
 			name, kind = name+"_total", prometheus.CounterValue
 		}
-		desc := prometheus.NewDesc(name, "The field sponsor_"+field+" of INFO sponsor.", nil, nil)
+		help := "The field sponsor_" + field + " of INFO sponsor."
+		if text, ok := words[field]; ok {
+			help = text
+		}
+		desc := prometheus.NewDesc(name, help, nil, nil)
 		ch <- prometheus.MustNewConstMetric(desc, kind, v)
 	}
 }

@@ -3,12 +3,10 @@
 package module
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -94,36 +92,6 @@ func (c *Client) Erase(ctx context.Context, id string) error {
 func late(err error) bool {
 	var network net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
-}
-
-// Figures are the numbers of INFO sponsor, by the names of the fields without the
-// prefix sponsor_.
-func (c *Client) Figures(ctx context.Context) (map[string]float64, error) {
-	info, err := c.redis.Info(ctx, "sponsor").Result()
-	if err != nil {
-		return nil, fmt.Errorf("read INFO: %w", err)
-	}
-	figures := make(map[string]float64)
-	for scanner := bufio.NewScanner(strings.NewReader(info)); scanner.Scan(); {
-		field, value, _ := strings.Cut(scanner.Text(), ":")
-		name, ours := strings.CutPrefix(field, "sponsor_")
-		if !ours {
-			continue
-		}
-		if n, err := strconv.ParseFloat(value, 64); err == nil {
-			figures[name] = n
-		}
-		if name == "state" {
-			figures["connected"] = 0
-			if value == "connected" {
-				figures["connected"] = 1
-			}
-		}
-	}
-	if len(figures) == 0 {
-		return nil, ErrMissing
-	}
-	return figures, nil
 }
 
 // run runs a command of the module, and a PING after it: Redis cannot unload a module

@@ -28,9 +28,13 @@ var guidPattern = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 // handleWebhook hears from GitHub about sponsorships. What it says is a hint: it is
 // noted, and if there is a maintainer's token, GitHub is asked what is true.
 func (s *Server) handleWebhook(w http.ResponseWriter, r *http.Request) error {
+	secrets := s.webhookSecrets.Load()
+	if secrets == nil || len(*secrets) == 0 {
+		return notFound()
+	}
 	outcome := "failed"
 	defer func() { s.cfg.Metrics.Webhook(outcome) }()
-	body, guid, err := s.readDelivery(r)
+	body, guid, err := readDelivery(r, *secrets)
 	if err != nil {
 		outcome = "refused"
 		return err
@@ -76,19 +80,16 @@ func (s *Server) handleWebhook(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readDelivery returns the body of a delivery that GitHub has signed.
-func (s *Server) readDelivery(r *http.Request) (body []byte, guid string, err error) {
-	secrets := s.webhookSecrets.Load()
-	if secrets == nil || len(*secrets) == 0 {
-		return nil, "", notFound()
-	}
+// readDelivery returns the body of a delivery that GitHub has signed with
+// one of the secrets.
+func readDelivery(r *http.Request, secrets []string) (body []byte, guid string, err error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, "", &problem{Status: http.StatusUnsupportedMediaType, Title: "Unsupported media type", Detail: "Choose application/json as the content type of the webhook at GitHub."}
 	}
 	if body, err = io.ReadAll(r.Body); err != nil {
 		return nil, "", bodyError(err)
 	}
-	if !github.ValidSignature(single(url.Values(r.Header), "X-Hub-Signature-256"), body, *secrets...) {
+	if !github.ValidSignature(single(url.Values(r.Header), "X-Hub-Signature-256"), body, secrets...) {
 		return nil, "", &problem{Status: http.StatusUnauthorized, Title: "Wrong signature", Detail: "X-Hub-Signature-256 was not made with the webhook's secret."}
 	}
 	guid = r.Header.Get("X-GitHub-Delivery")
