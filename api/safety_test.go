@@ -22,13 +22,18 @@ import (
 // reached through a proxy which fails on demand.
 func newReplicatedSite(t *testing.T, change func(map[string]string)) (s *site, remote *redis.Client, link *redistest.Proxy) {
 	t.Helper()
+	return newTunedReplicatedSite(t, change, nil)
+}
+
+func newTunedReplicatedSite(t *testing.T, change func(map[string]string), tune func(*Main)) (s *site, remote *redis.Client, link *redistest.Proxy) {
+	t.Helper()
 	there := redistest.Remote(t, redistest.Config{})
 	link = redistest.NewProxy(t, there.Addr())
 	here := redistest.New(t, redistest.Config{
 		Name: "local", Modules: []string{redistest.Module(t) + " org " + testOrg},
 		Conf: append(redistest.RemoteConf(there, "127.0.0.1", link.Port()), "appendonly yes", "appendfsync always"),
 	})
-	s = newSiteOn(t, here, change, nil)
+	s = newSiteOn(t, here, change, tune)
 	s.waitForModule("connected")
 	return s, there.Client(), link
 }
