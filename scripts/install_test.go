@@ -35,7 +35,7 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	unit := read(t, filepath.Join(prefix, "lib/systemd/system/sponsor-api.service"))
-	if !strings.Contains(unit, "\nExecStart=/opt/sponsor/bin/sponsor-api\n") || strings.Contains(unit, "@") {
+	if !strings.Contains(unit, "\nExecStart=/opt/sponsor/bin/sponsor-api\n") || strings.Contains(unit, "@PREFIX@") {
 		t.Errorf("the unit:\n%s", unit)
 	}
 	verifyUnit(t, unit, filepath.Join(prefix, "bin/sponsor-api"))
