@@ -136,167 +136,13 @@ func TestOneTimePayment(t *testing.T) {
 	}
 }
 
-// The reconciliation finds who came and who left without anybody signing in, and
-// who sponsors as an organisation or in private.
-func TestReconcile(t *testing.T) {
-	t.Parallel()
-	s, clock := newClockedSite(t, withMaintainer)
-	s.github.Update("acme-corp", func(a *githubtest.Account) { a.Organization = true })
-	s.github.SetSponsoring("acme-corp", true)
-	s.github.SetSponsoring("sponsor-2", true)
-	s.github.Update("sponsor-2", func(a *githubtest.Account) { a.Sponsorship.Private = true })
-	var everybody []string
-	for i := range 250 { // several pages
-		login := fmt.Sprintf("person-%d", i)
-		s.github.SetSponsoring(login, true)
-		everybody = append(everybody, login)
-	}
-	everybody = append(everybody, "sponsor-1", "sponsor-2", "acme-corp")
-	s.main.keeper.Kick()
-	s.wantSponsors(everybody...)
+const entryOfNobody = `{"isActive":true,"isOneTimePayment":false,"createdAt":"2026-01-01T00:00:00Z","tierSelectedAt":null,"tier":null,"sponsorEntity":null}`
 
-	s.github.SetSponsoring("person-7", false)
-	s.main.keeper.Kick()
-	redistest.Eventually(t, 10*time.Second, func() error {
-		if got := s.db().ZScore(t.Context(), "api:sponsorships:ending", s.id("person-7")).Val(); got == 0 {
-			return fmt.Errorf("no alarm for who has left")
-		}
-		return nil
-	})
-	s.wantSponsors(everybody...)
-	clock.advance(4 * day)
-	everybody = slices.DeleteFunc(everybody, func(login string) bool { return login == "person-7" })
-	s.wantSponsors(everybody...)
-	for _, query := range s.github.Queries() {
-		if err := githubtest.CheckQuery(query, map[string]any{"org": testOrg, "first": 100, "after": nil}); err != nil {
-			t.Errorf("query %s: %v", query, err)
-		}
-	}
-}
-
-// Whatever is wrong with GitHub's list, nobody is taken for gone who is not on it.
-func TestReconcile_TakesNobodysRights(t *testing.T) {
-	t.Parallel()
-	second := func(f githubtest.Fault) githubtest.Fault { f.After = 1; return f }
-	for name, fault := range map[string]githubtest.Fault{
-		"bad gateway":       githubtest.BadGateway(),
-		"second page fails": second(githubtest.BadGateway()),
-		"rate limited":      githubtest.GraphQLError("RATE_LIMITED"),
-		"scopes":            githubtest.GraphQLError("INSUFFICIENT_SCOPES"),
-		"nonsense":          githubtest.Nonsense(),
-		"dropped":           {Drop: true},
-		"null data":         {Body: `{"data":null}`},
-		"null owner":        {Body: `{"data":{"repositoryOwner":null}}`},
-		"empty owner":       {Body: `{"data":{"repositoryOwner":{}}}`},
-		"null list":         {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":null}}}`},
-		"empty list":        {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":{}}}}`},
-		"fewer than counted": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":2,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`},
-		"no rights": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":false,"sponsorshipsAsMaintainer":
-			{"totalCount":0,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`},
-		"circles": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":0,"pageInfo":{"hasNextPage":true,"endCursor":"a"},"nodes":[
-			{"isActive":true,"isOneTimePayment":false,"createdAt":"2026-01-01T00:00:00Z","tierSelectedAt":null,"tier":null,"sponsorEntity":null}]}}}}`},
-		"a node is null": githubtest.NullNode(),
-		"a node is lost": githubtest.LostNode(),
-		"partial error":  githubtest.PartialError("SERVICE_UNAVAILABLE"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, clock := newClockedSite(t, withMaintainer)
-			for i := range 120 {
-				s.github.SetSponsoring(fmt.Sprintf("person-%d", i), true)
-			}
-			b := s.browser()
-			b.signIn("sponsor-1")
-			s.main.keeper.Kick()
-			redistest.Eventually(t, 30*time.Second, func() error {
-				if n := len(s.members("sponsors:" + testOrg)); n != 121 {
-					return fmt.Errorf("%d sponsors, want 121", n)
-				}
-				return nil
-			})
-			s.github.SetFault(githubtest.GraphQL, fault)
-			before := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`)
-			redistest.Eventually(t, 30*time.Second, func() error {
-				s.main.keeper.Kick()
-				if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got < before+2 {
-					return fmt.Errorf("%v reconciliations have failed", got)
-				}
-				return nil
-			})
-			clock.advance(10 * day)
-			redistest.Eventually(t, 30*time.Second, func() error {
-				s.main.keeper.Kick()
-				if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got < before+4 {
-					return fmt.Errorf("%v reconciliations have failed", got)
-				}
-				return nil
-			})
-			if n := len(s.members("sponsors:" + testOrg)); n != 121 {
-				t.Errorf("%d sponsors, want all 121", n)
-			}
-		})
-	}
-}
-
-// A token that does not see private sponsorships finds sponsors, and loses none.
-func TestReconcile_TokenWithoutRights(t *testing.T) {
-	t.Parallel()
-	s, clock := newClockedSite(t, withMaintainer)
-	s.github.SetSponsoring("sponsor-2", true)
-	s.github.Update("sponsor-2", func(a *githubtest.Account) { a.Sponsorship.Private = true })
-	s.main.keeper.Kick()
-	s.wantSponsors("sponsor-1", "sponsor-2")
-	s.github.SetMaintainer(func(m *githubtest.Maintainer) { m.Administers = false })
-	s.github.SetSponsoring("visitor-1", true)
-	s.main.keeper.Kick()
-	s.wantSponsors("sponsor-1", "sponsor-2", "visitor-1")
-	clock.advance(10 * day)
-	s.wantSponsors("sponsor-1", "sponsor-2", "visitor-1")
-	if !strings.Contains(s.log.String(), "does not administer") {
-		t.Error("the log does not say what is wrong with the token")
-	}
-}
-
-// Check again: with the maintainer's token GitHub is asked, without one the person
-// is sent there.
-func TestRefresh(t *testing.T) {
-	t.Parallel()
-	s, _ := newClockedSite(t, withMaintainer)
-	b := s.browser()
-	b.signIn("visitor-1")
-	if got := b.get("/me").json(t)["sponsor"]; got != false {
-		t.Fatalf("sponsor = %v, want false", got)
-	}
-	s.github.SetSponsoring("visitor-1", true)
-	if got := b.do(http.MethodPost, "/me/refresh", "").json(t)["sponsor"]; got != true {
-		t.Errorf("sponsor = %v after they were asked about again, want true", got)
-	}
-	wantPage(t, b, `action="/account/refresh"`)
-	s.github.SetSponsoring("visitor-1", false)
-	a := b.form("/account/refresh", nil)
-	if a.StatusCode != http.StatusSeeOther || a.location() != "/account?done=asked" {
-		t.Errorf("refresh = %d to %q", a.StatusCode, a.location())
-	}
-	wantPage(t, b, "Nothing is taken from you at once")
-	s.github.SetFault(githubtest.GraphQL, githubtest.BadGateway())
-	wantStatus(t, "refresh while GitHub is down", b.do(http.MethodPost, "/me/refresh", ""), http.StatusOK)
-	wantPage(t, b, "GitHub did not answer")
-	s.wantSponsors("visitor-1", "sponsor-1")
-	wantStatus(t, "refresh from elsewhere", b.do(http.MethodPost, "/me/refresh", "", "Origin", testOrigin), http.StatusForbidden)
-	wantStatus(t, "refresh of nobody", s.browser().do(http.MethodPost, "/me/refresh", ""), http.StatusUnauthorized)
-
-	alone := newSite(t, nil, nil)
-	b = alone.browser()
-	b.signIn("visitor-1")
-	wantPage(t, b, `href="/?again=1`)
-	again := b.do(http.MethodPost, "/me/refresh", "").json(t)
-	location, _ := again["location"].(string)
-	alone.github.SetSponsoring("visitor-1", true)
-	if got := b.get(b.authorize("visitor-1", strings.TrimPrefix(location, alone.url)), "Accept", "application/json").json(t)["sponsor"]; got != true {
-		t.Errorf("sponsor = %v after %v, want true", got, again)
-	}
+// listed is a list of one entry with these fields.
+func listed(fields string) githubtest.Fault {
+	return githubtest.Fault{Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+		{"totalCount":1,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[
+		{` + fields + `,"isOneTimePayment":false,"tierSelectedAt":null,"tier":null,"sponsorEntity":null}]}}}}`}
 }
 
 // The alarm of somebody in the grace is lost: they count no longer than they would
@@ -370,64 +216,103 @@ func TestLapse_WhileSigningIn(t *testing.T) {
 	s.wantSponsors("sponsor-1")
 }
 
-// A list by which more than half would leave is believed when it comes twice.
-func TestReconcile_EmptyList(t *testing.T) {
+// A record that is lost takes nothing from a sponsor at once, and does not make them
+// one for ever: the alarm stays.
+func TestLapse_RecordIsLost(t *testing.T) {
 	t.Parallel()
-	s, _ := newClockedSite(t, func(m map[string]string) { withMaintainer(m); m["SPONSOR_GRACE"] = "0" })
-	for i := range 9 {
-		s.github.SetSponsoring(fmt.Sprintf("person-%d", i), true)
-	}
-	s.main.keeper.Kick()
-	redistest.Eventually(t, 10*time.Second, func() error {
-		if n := len(s.members("sponsors:" + testOrg)); n != 10 {
-			return fmt.Errorf("%d sponsors, want 10", n)
-		}
-		return nil
-	})
-	const empty = `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-		{"totalCount":0,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`
-	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Body: empty, Times: 1})
-	failed := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`)
-	s.main.keeper.Kick()
-	redistest.Eventually(t, 10*time.Second, func() error {
-		if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got == failed {
-			return fmt.Errorf("it was not asked yet")
-		}
-		return nil
-	})
-	if n := len(s.members("sponsors:" + testOrg)); n != 10 {
-		t.Fatalf("%d sponsors after one empty list, want 10", n)
-	}
-	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Body: empty})
-	redistest.Eventually(t, 10*time.Second, func() error {
-		s.main.keeper.Kick()
-		if n := len(s.members("sponsors:" + testOrg)); n != 0 {
-			return fmt.Errorf("%d sponsors after empty lists, want none", n)
-		}
-		return nil
-	})
-}
-
-// Who asks all the time costs GitHub one list in a while, not one each.
-func TestRefresh_SharesOneList(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, withMaintainer, func(m *Main) { m.ReconcilePause = time.Hour })
-	redistest.Eventually(t, 10*time.Second, func() error {
-		if s.metric("sponsor_api_reconciliations_total", `outcome="complete"`) == 0 {
-			return fmt.Errorf("nothing was reconciled yet")
-		}
-		return nil
+	s, clock := newClockedSite(t, nil)
+	s.github.Update("visitor-1", func(a *githubtest.Account) {
+		a.Sponsorship = &githubtest.Sponsorship{Active: true, OneTime: true, CreatedAt: time.Now(), TierSelectedAt: time.Now(), TierName: "$50 one time", TierCents: 5000}
 	})
 	b := s.browser()
 	b.signIn("visitor-1")
-	calls := s.github.Calls(githubtest.GraphQL)
-	for range 20 {
-		if got := b.do(http.MethodPost, "/me/refresh", "").json(t)["sponsor"]; got != false {
-			t.Errorf("sponsor = %v, want false", got)
-		}
-		s.main.keeper.Kick()
+	s.db().Del(t.Context(), "api:sponsorship:"+s.id("visitor-1"))
+	if got := b.get("/me").json(t)["sponsor"]; got != true {
+		t.Errorf("sponsor = %v without a record, want true as before", got)
 	}
-	if got := s.github.Calls(githubtest.GraphQL); got != calls {
-		t.Errorf("GitHub was asked %d times more, want none", got-calls)
+	wantPage(t, b, "visitor-1")
+	clock.advance(32 * day)
+	s.wantSponsors("visitor-1")
+	clock.advance(2 * day)
+	s.wantSponsors()
+}
+
+// What GitHub calls active counts for longer than the days of a payment; what it does
+// not call active any more counts for all of them.
+func TestOneTimePayment_AtGitHub(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		asked  time.Duration // when they sign in again
+		active bool
+		until  time.Duration // grace included
+	}{
+		{"active for longer", 32 * day, true, 35 * day},
+		{"not active any more", 5 * day, false, 33 * day},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, clock := newClockedSite(t, nil)
+			paid := time.Now()
+			pays := func(active bool) {
+				s.github.Update("visitor-1", func(a *githubtest.Account) {
+					a.Sponsorship = &githubtest.Sponsorship{Active: active, OneTime: true, CreatedAt: paid, TierSelectedAt: paid, TierName: "$50 one time", TierCents: 5000}
+				})
+			}
+			pays(true)
+			b := s.browser()
+			b.signIn("visitor-1")
+			clock.advance(tt.asked)
+			pays(tt.active)
+			if got := b.signIn("visitor-1").json(t)["sponsor"]; got != true {
+				t.Errorf("sponsor = %v, want true", got)
+			}
+			until := time.Unix(int64(s.db().ZScore(t.Context(), "api:sponsorships:ending", s.id("visitor-1")).Val()), 0)
+			if d := until.Sub(paid); d < tt.until-time.Hour || d > tt.until+time.Hour {
+				t.Errorf("it counts for %v, want %v", d, tt.until)
+			}
+			clock.advance(tt.until - tt.asked + time.Hour)
+			s.wantSponsors()
+		})
+	}
+}
+
+// An alarm that is older than what is known of the person takes nobody out.
+func TestLapse_AlarmThatIsOld(t *testing.T) {
+	t.Parallel()
+	s, _ := newClockedSite(t, nil)
+	s.browser().signIn("sponsor-1")
+	s.db().ZAdd(t.Context(), "api:sponsorships:ending", redis.Z{Score: 1, Member: s.id("sponsor-1")})
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if keys := s.keys("api:sponsorships:ending"); len(keys) != 0 {
+			return errStill("an alarm")
+		}
+		return nil
+	})
+	s.wantSponsors("sponsor-1")
+}
+
+// The tier that GitHub does not tell any more is the one that is known, unless it is
+// another sponsorship.
+func TestSponsorship_HiddenTier(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["SPONSOR_ENTITLEMENTS"] = "thanks=0,early-access=500" }, nil)
+	b := s.browser()
+	b.signIn("sponsor-1")
+	a, _ := s.github.Account("sponsor-1")
+	for _, tt := range []struct {
+		name  string
+		since time.Time
+		want  string
+	}{
+		{"the same sponsorship", a.Sponsorship.CreatedAt, "[thanks early-access]"},
+		{"another one", a.Sponsorship.CreatedAt.Add(time.Hour), "[thanks]"},
+	} {
+		s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Body: `{"data":{"repositoryOwner":{"viewerIsSponsoring":true,"sponsorshipForViewerAsSponsor":
+			{"isActive":true,"isOneTimePayment":false,"createdAt":"` + tt.since.UTC().Format(time.RFC3339) + `","tierSelectedAt":null,"tier":null}}}}`})
+		b.signIn("sponsor-1")
+		if got := fmt.Sprint(b.get("/me").json(t)["entitlements"]); got != tt.want {
+			t.Errorf("%s: entitlements = %s, want %s", tt.name, got, tt.want)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (s *site) direct(path, forwardedFor string) answer {
 func TestLimits_PerAddress(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(m map[string]string) {
-		m["LIMIT_PER_ADDRESS"], m["TRUSTED_PROXIES"] = "30", "127.0.0.1, 10.9.0.0/16"
+		m["LIMIT_PER_ADDRESS"], m["TRUSTED_PROXIES"] = "30", "127.0.0.1, 10.9.0.0/16, fe80::/10"
 	}, nil)
 	const flood = "203.0.113.7"
 	if got := until(t, 100, func(int) answer { return s.direct("/exclude", flood) }); got != 30 {
@@ -52,6 +52,7 @@ func TestLimits_PerAddress(t *testing.T) {
 		{"what the flood makes up stands before its own address", "198.51.100.1, " + flood, 429},
 		{"through two proxies of ours", flood + ", 10.9.1.1", 429},
 		{"with a port", flood + ":4711", 429},
+		{"through a proxy of ours with a zone", flood + ", fe80::1%eth0", 429},
 		{"in IPv6 clothes", "::ffff:" + flood, 429},
 		{"somebody behind what is no proxy of ours", "203.0.113.9, 10.8.1.1", 200},
 		{"a name that is no address", "unknown", 200},
@@ -65,6 +66,10 @@ func TestLimits_PerAddress(t *testing.T) {
 	if got := until(t, 100, func(i int) answer { return s.direct("/exclude", fmt.Sprintf("2001:db8:1:2:%x::1", i)) }); got != 30 {
 		t.Errorf("%d requests of one /64 were answered, want 30", got)
 	}
+	// Each proxy may add a header of its own.
+	b := s.browser()
+	a := b.get("http://"+s.main.Addr()+"/exclude", "X-Forwarded-For", "203.0.113.8", "X-Forwarded-For", flood)
+	wantStatus(t, "two headers", a, http.StatusTooManyRequests)
 	wantStatus(t, "the next /64", s.direct("/exclude", "2001:db8:1:3::1"), http.StatusOK)
 	wantStatus(t, "what does not exist", s.direct("/nowhere", flood), http.StatusTooManyRequests)
 	// Whether the process lives is asked by those who would end it.
@@ -125,4 +130,56 @@ func TestLimits_PerPerson(t *testing.T) {
 	if got := until(t, 100, func(i int) answer { return visitor.get(fmt.Sprintf("/exclude?id=C%d", i)) }); got != 21 {
 		t.Errorf("%d requests of one visitor were answered, want the first and 20", got)
 	}
+}
+
+// What each costly or cheap route weighs, also for somebody it is refused to.
+func TestLimits_Weights(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["LIMIT_PER_ADDRESS"] = "30" }, nil)
+	for i, tt := range []struct {
+		route string
+		want  int // of 30 requests of the usual weight
+	}{
+		{"GET /", 3},
+		{"GET /oauth2/callback", 3},
+		{"POST /me/refresh", 3},
+		{"POST /account/refresh", 3},
+		{"DELETE /me", 3},
+		{"POST /account/delete", 3},
+		{"POST /webhooks/github", 30},
+		{"GET /openapi.json", 30},
+		{"GET /me", 30},
+		{"GET /me/export", 30},
+		{"GET /account", 30},
+		{"POST /logout", 30},
+		{"POST /logout/everywhere", 30},
+		{"POST /account/exclude", 30},
+		{"GET /nowhere", 30}, // counts for nothing: there is nothing to be had
+		{"GET /style.css", 300},
+		{"GET /metrics", 400},
+		{"GET /livez", 400},
+		{"GET /readyz", 400},
+	} {
+		method, path, _ := strings.Cut(tt.route, " ")
+		b := s.browser()
+		b.http.Jar = nil
+		got := until(t, 400, func(int) answer {
+			return b.do(method, "http://"+s.main.Addr()+path, "", "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+		})
+		if got != tt.want {
+			t.Errorf("%s was answered %d times, want %d", tt.route, got, tt.want)
+		}
+	}
+}
+
+// A visitor who only looks is held against their limit, too.
+func TestLimits_PerVisitor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["LIMIT_PER_PERSON"] = "20" }, nil)
+	b := s.browser()
+	wantStatus(t, "exclude", b.get("/exclude?id=C1"), http.StatusOK)
+	if got := until(t, 100, func(int) answer { return b.get("/exclude") }); got != 20 {
+		t.Errorf("%d lists of one visitor were answered, want 20", got)
+	}
+	wantStatus(t, "take back", b.do(http.MethodDelete, "/exclude?id=C1", ""), http.StatusTooManyRequests)
 }

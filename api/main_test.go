@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,16 +70,23 @@ func TestHeaders(t *testing.T) {
 		for _, accept := range []string{"text/html", "application/json"} {
 			a := b.get(path, "Accept", accept)
 			for name, want := range map[string]string{
-				"Strict-Transport-Security": "max-age=31536000",
-				"X-Content-Type-Options":    "nosniff",
-				"Referrer-Policy":           "no-referrer",
-				"Cache-Control":             "no-store",
+				"Strict-Transport-Security":    "max-age=31536000",
+				"X-Content-Type-Options":       "nosniff",
+				"Referrer-Policy":              "no-referrer",
+				"Cache-Control":                "no-store",
+				"Cross-Origin-Opener-Policy":   "same-origin",
+				"Cross-Origin-Resource-Policy": "same-origin",
 			} {
 				if got := a.Header.Get(name); got != want {
 					t.Errorf("%s: %s = %q, want %q", path, name, got, want)
 				}
 			}
 			csp := a.Header.Get("Content-Security-Policy")
+			for _, directive := range []string{"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"} {
+				if !strings.Contains(csp, directive) {
+					t.Errorf("%s: Content-Security-Policy = %q, want %s in it", path, csp, directive)
+				}
+			}
 			if !strings.HasPrefix(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
 				t.Errorf("%s: Content-Security-Policy = %q", path, csp)
 			}
@@ -123,12 +130,25 @@ func TestRedisDown_AnswersAndRecovers(t *testing.T) {
 		{"page", b, http.MethodGet, "/account"},
 		{"sign in", visitor, http.MethodGet, "/"},
 		{"callback", callback, http.MethodGet, late},
+		{"post", b, http.MethodPost, "/account/exclude"},
+		{"take back by form", b, http.MethodPost, "/account/take-back"},
 		{"sign out", b, http.MethodPost, "/logout"},
+		{"sign out everywhere", b, http.MethodPost, "/logout/everywhere"},
+		{"refresh", b, http.MethodPost, "/me/refresh"},
+		{"refresh by form", b, http.MethodPost, "/account/refresh"},
+		{"delete", b, http.MethodDelete, "/me"},
+		{"delete by form", b, http.MethodPost, "/account/delete"},
+		{"the question before", b, http.MethodGet, "/account/delete"},
+		{"export", b, http.MethodGet, "/me/export"},
+		{"/auth", b, http.MethodGet, "/auth"},
 		{"/readyz", b, http.MethodGet, "/readyz"},
 	} {
 		a := tt.browser.do(tt.method, tt.path, "")
 		if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s = %d %s, want 503 with Retry-After", tt.name, a.StatusCode, a.body)
+		}
+		if _, port, _ := net.SplitHostPort(s.redis.Addr()); strings.Contains(a.body, port) || strings.Contains(a.body, "connect") {
+			t.Errorf("%s tells of what is inside: %s", tt.name, a.body)
 		}
 	}
 	wantStatus(t, "/livez", b.get("/livez"), http.StatusOK)
@@ -321,122 +341,6 @@ func TestRun_ExitCodes(t *testing.T) {
 	}
 }
 
-func TestReadSettings_AllFaultsAtOnce(t *testing.T) {
-	t.Parallel()
-	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("from a file\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bad := map[string]string{
-		"GITHUB_SECRET": "inline", "GITHUB_SECRET_FILE": secret,
-		"SPONSOR_ORG": "https://github.com/x", "REDIS_ADDR": "redis://:hunter2@host:port",
-		"PUBLIC_URL": "http://api.example.org", "ALLOWED_ORIGINS": "*,null,https://a.example/path, https://B.example,ftp://x,https://c.example:443",
-		"SESSION_KEYS": "short", "GITHUB_URL": "http://github.example", "LISTEN_ADDR": "8080",
-		"TRUSTED_PROXIES": "10.0.0.0/33,::/0,0.0.0.0/1,::ffff:10.0.0.1", "LIMIT_PER_ADDRESS": "9", "LIMIT_PER_PERSON": "-1",
-		"SPONSOR_GRACE": "213504d", "SPONSOR_ONE_TIME": "-1h", "SPONSOR_ENTITLEMENTS": "a=1,a=2,b,c d=3,e=-1",
-		"GITHUB_WEBHOOK_SECRET": "guess", "RECONCILE_EVERY": "1s",
-	}
-	_, err := ReadSettings(func(name string) string { return bad[name] })
-	if err == nil {
-		t.Fatal("no fault found")
-	}
-	for _, want := range []string{
-		"GITHUB_CLIENT_ID: is missing", "GITHUB_SECRET and GITHUB_SECRET_FILE are both set", "SPONSOR_ORG:", "REDIS_ADDR:",
-		"PUBLIC_URL: http would", `"*" has a *`, "null is what", `"https://a.example/path" has more`, "lower case", `"ftp://x"`, "usual port",
-		"SESSION_KEYS: key 1 has 5 bytes", "GITHUB_URL: http would", "LISTEN_ADDR:",
-		`"10.0.0.0/33" is no network`, `"::/0" is half`, `"0.0.0.0/1" is half`, `"::ffff:10.0.0.1" is no network`,
-		"LIMIT_PER_ADDRESS:", "LIMIT_PER_PERSON:", "SPONSOR_GRACE:", "SPONSOR_ONE_TIME:",
-		"a is there twice", `"b" is not name=cents`, `"c d=3" is not`, `"e=-1" is not`, "GITHUB_WEBHOOK_SECRET: secret 1 has 5 bytes", "RECONCILE_EVERY: GitHub wants",
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not among the faults:\n%v", want, err)
-		}
-	}
-	if strings.Contains(err.Error(), "hunter2") {
-		t.Error("a fault shows the password")
-	}
-}
-
-func TestReadSettings(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	base := map[string]string{
-		"GITHUB_CLIENT_ID": "id", "GITHUB_SECRET": "secret", "SPONSOR_ORG": testOrg,
-		"PUBLIC_URL": "https://api.example.org", "SESSION_KEYS": testKey,
-	}
-	for _, tt := range []struct {
-		name  string
-		set   map[string]string
-		fault string // empty: none
-		check func(Settings) bool
-	}{
-		{"defaults", nil, "", func(s Settings) bool {
-			return s.GitHubURL == "https://github.com" && s.ListenAddr == "127.0.0.1:8080" && s.Redis.Addr == "127.0.0.1:6379" && s.Secure()
-		}},
-		{"secrets from files", map[string]string{
-			"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": file("a", "filed\n"),
-			"SESSION_KEYS": "", "SESSION_KEYS_FILE": file("b", testKey+","+testKey+"2\n"),
-			"REDIS_ADDR_FILE": file("c", "rediss://u:p@db.example:6380\n"),
-		}, "", func(s Settings) bool {
-			return s.Secrets.GitHub.ClientSecret == "filed" && len(s.Secrets.SessionKeys) == 2 && s.Redis.Password == "p" && s.Redis.TLSConfig != nil
-		}},
-		{"no such file", map[string]string{"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": dir + "/none"}, "GITHUB_SECRET_FILE", nil},
-		{"a password without the scheme of a URL", map[string]string{"REDIS_ADDR": "default:hunter2@127.0.0.1"}, "REDIS_ADDR", nil},
-		{"a port that is none", map[string]string{"LISTEN_ADDR": ":99999"}, "LISTEN_ADDR", nil},
-		{"an http origin", map[string]string{"ALLOWED_ORIGINS": "http://graph.example.org"}, "ALLOWED_ORIGINS", nil},
-		{"an http origin on loopback", map[string]string{"ALLOWED_ORIGINS": "http://localhost:4200"}, "", func(s Settings) bool { return len(s.Origins) == 1 }},
-		{"commas and no secret", map[string]string{"GITHUB_WEBHOOK_SECRET": ","}, "GITHUB_WEBHOOK_SECRET", nil},
-		{"an empty file", map[string]string{"GITHUB_SECRET": "", "GITHUB_SECRET_FILE": file("empty", "\n")}, "is empty", nil},
-		{"times and numbers", map[string]string{"SPONSOR_GRACE": "0", "SPONSOR_ONE_TIME": "45d", "LIMIT_PER_PERSON": "0", "TRUSTED_PROXIES": "10.1.2.3, 2001:db8::/32"}, "", func(s Settings) bool {
-			return s.Policy.Grace == 0 && s.Policy.OneTime == 45*24*time.Hour && s.Limits.PerPerson == 0 && s.Limits.PerAddress == 600 &&
-				len(s.TrustedProxies) == 2 && s.TrustedProxies[0].String() == "10.1.2.3/32"
-		}},
-		{"unix socket", map[string]string{"REDIS_ADDR": "unix:///run/redis.sock"}, "", func(s Settings) bool {
-			return s.Redis.Network == "unix" && s.Redis.Addr == "/run/redis.sock"
-		}},
-		{"another database", map[string]string{"REDIS_ADDR": "redis://db.example:6379/2"}, "database 2", nil},
-		{"keys missing in production", map[string]string{"SESSION_KEYS": ""}, "SESSION_KEYS: is missing", nil},
-		{"keys missing on loopback", map[string]string{"SESSION_KEYS": "", "PUBLIC_URL": "http://localhost:8080"}, "", func(s Settings) bool {
-			return len(s.Secrets.SessionKeys) == 1 && len(s.Warnings) == 1 && !s.Secure()
-		}},
-		{"http beyond loopback", map[string]string{"PUBLIC_URL": "http://192.0.2.1"}, "PUBLIC_URL", nil},
-		{"http that looks like loopback", map[string]string{"PUBLIC_URL": "http://localhost.example.org"}, "PUBLIC_URL", nil},
-		{"http on IPv6 loopback", map[string]string{"PUBLIC_URL": "http://[::1]:8080"}, "", func(s Settings) bool { return !s.Secure() }},
-		{"public URL with a path", map[string]string{"PUBLIC_URL": "https://api.example.org/sponsor"}, "PUBLIC_URL", nil},
-		{"public URL with a slash", map[string]string{"PUBLIC_URL": "https://api.example.org/"}, "", func(s Settings) bool {
-			return s.PublicURL.String() == "https://api.example.org"
-		}},
-		{"public URL with a password", map[string]string{"PUBLIC_URL": "https://u:p@api.example.org"}, "PUBLIC_URL", nil},
-		{"enterprise server", map[string]string{"GITHUB_URL": "https://ghe.example.org/"}, "", func(s Settings) bool {
-			return s.GitHubURL == "https://ghe.example.org"
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, err := ReadSettings(func(name string) string {
-				if v, ok := tt.set[name]; ok {
-					return v
-				}
-				return base[name]
-			})
-			switch {
-			case tt.fault == "" && err != nil:
-				t.Fatalf("fault %v", err)
-			case tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)):
-				t.Fatalf("fault %v, want %s", err, tt.fault)
-			case tt.check != nil && !tt.check(s):
-				t.Errorf("settings %+v", s)
-			}
-		})
-	}
-}
-
 // On loopback without TLS everything works, with cookies that browsers accept
 // there.
 func TestPlainHTTPOnLoopback(t *testing.T) {
@@ -461,29 +365,141 @@ func TestPlainHTTPOnLoopback(t *testing.T) {
 	}
 }
 
-// The README names every setting, in its table, and --help does too.
-func TestSettingsAreDocumented(t *testing.T) {
+// What Redis refuses for good is no matter of waiting.
+func TestRedisRefusesCommands(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../README.md")
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	b.signIn("visitor-1")
+	s.db().Set(t.Context(), "user:"+s.id("visitor-1")+":mnodes", "no set", 0)
+	wantStatus(t, "list of what is no set", b.get("/exclude"), http.StatusInternalServerError)
+	s.db().Del(t.Context(), "user:"+s.id("visitor-1")+":mnodes")
+	if err := s.db().Do(t.Context(), "ACL", "SETUSER", "default", "-smembers").Err(); err != nil {
+		t.Fatal(err)
+	}
+	a := b.get("/exclude")
+	wantStatus(t, "list without permission", a, http.StatusInternalServerError)
+	if a.Header.Get("Retry-After") != "" || strings.Contains(a.body, "smembers") {
+		t.Errorf("answer %s, Retry-After %q", a.body, a.Header.Get("Retry-After"))
+	}
+}
+
+// A client that sends its body byte by byte is cut off; so is one that does not read
+// its answer, and one that keeps its connection for nothing, which would take a minute
+// to see.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	if h := s.main.http; h.WriteTimeout <= 0 || h.WriteTimeout > time.Minute || h.IdleTimeout <= 0 || h.IdleTimeout > 2*time.Minute {
+		t.Errorf("WriteTimeout %v, IdleTimeout %v", h.WriteTimeout, h.IdleTimeout)
+	}
+	conn, err := net.Dial("tcp", s.main.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var help bytes.Buffer
-	printHelp(&help)
-	for _, s := range settingsHelp {
-		name := "`" + s.name + "`"
-		if s.secret {
-			name += "*"
+	defer conn.Close()
+	if _, err := conn.Write([]byte("POST /exclude HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := conn.SetReadDeadline(start.Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("still connected after %v", time.Since(start))
+	}
+}
+
+// The log has no word that a client made up, and clients get JSON or a page as they
+// weigh them.
+func TestOddClients(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	b.do("MADEUP", "/exclude", "")
+	if strings.Contains(s.log.String(), "MADEUP") {
+		t.Error("the log has a method that a client made up")
+	}
+	if a := b.do(http.MethodPut, "/exclude", ""); a.Header.Get("Allow") == "" {
+		t.Errorf("405 without Allow: %v", a.Header)
+	}
+	for accept, html := range map[string]bool{
+		"":                                  false,
+		"*/*":                               false,
+		"application/json":                  false,
+		"text/html":                         true,
+		"text/html, application/json":       true,
+		"text/html;q=0.1, application/json": false,
+		"text/html;q=0, */*":                false,
+		"text/html,application/xml;q=0.9,*/*;q=0.8": true,
+		"application/json;q=0.5, text/html;q=0.9":   true,
+		"text/html;q=much":                          false,
+	} {
+		a := b.get("/nowhere", "Accept", accept)
+		if got := strings.HasPrefix(a.Header.Get("Content-Type"), "text/html"); got != html {
+			t.Errorf("Accept %q gets %s", accept, a.Header.Get("Content-Type"))
 		}
-		row := regexp.MustCompile(`(?m)^\| .*` + regexp.QuoteMeta(name) + `.* \|$`)
-		if !row.Match(readme) {
-			t.Errorf("README has no row with %s", name)
+	}
+}
+
+// Whoever asks while the process drains is told that it does, and served.
+func TestDrain_ReadyzTells(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	s.main.api.Drain() // Close goes on at once, and accepts no connection
+	a := b.get("/readyz")
+	wantStatus(t, "/readyz", a, http.StatusServiceUnavailable)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	wantStatus(t, "/livez", b.get("/livez"), http.StatusOK)
+	wantStatus(t, "/exclude", b.get("/exclude"), http.StatusOK)
+}
+
+// A request that does not end does not keep the process for ever.
+func TestDrain_IsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	m := NewMain(s.main.Settings, s.log)
+	m.DrainTimeout = 100 * time.Millisecond
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := s.browser()
+	u, err := url.Parse(b.authorize("visitor-1", "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.github.SetFault(githubtest.Exchange, githubtest.Fault{Hang: true})
+	go func() {
+		_, _ = b.try(http.MethodGet, "http://"+m.Addr()+u.RequestURI(), "", "Cookie", attemptCookie+"="+b.cookie(attemptCookie)) // is cut off
+	}()
+	redistest.Eventually(t, 5*time.Second, func() error {
+		if s.github.Calls(githubtest.Exchange) == 0 {
+			return errors.New("GitHub was not asked yet")
 		}
-		if s.fallback != "" && !regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(name)+` \| `+"`"+regexp.QuoteMeta(s.fallback)+"`").Match(readme) {
-			t.Errorf("README does not give %s the default %s", name, s.fallback)
-		}
-		if !strings.Contains(help.String(), "  "+s.name) {
-			t.Errorf("--help does not name %s", s.name)
+		return nil
+	})
+	start := time.Now()
+	if err := m.Close(); err == nil {
+		t.Error("it does not say that a request was cut off")
+	}
+	if d := time.Since(start); d > 8*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	s.github.Heal()
+}
+
+// Settings that ReadSettings would refuse do not open without a key either.
+func TestOpen_Keys(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for _, keys := range [][]string{nil, {"short"}, {testKey, "short"}} {
+		settings := s.main.Settings
+		settings.Secrets.SessionKeys = keys
+		if err := NewMain(settings, s.log).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "SESSION_KEYS") {
+			t.Errorf("open with the keys %q = %v", keys, err)
 		}
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -283,4 +285,97 @@ func TestGitHubDown(t *testing.T) {
 	}
 	s.github.Heal()
 	late.signIn("sponsor-1")
+}
+
+// What else is replaced: the application's secret, and a maintainer's token, which is
+// put to use at once.
+func TestSecrets_RotateGitHub(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	s.settings["GITHUB_SECRET"] = "a wrong secret"
+	s.main.Rotate()
+	wantStatus(t, "callback with a wrong secret", b.get(b.authorize("visitor-1", "/")), http.StatusBadGateway)
+	s.settings["GITHUB_SECRET"] = "test-secret"
+	s.main.Rotate()
+	b.signIn("visitor-1")
+	if got := s.members("sponsors:" + testOrg); len(got) != 0 {
+		t.Errorf("sponsors = %v without a token to ask with", got)
+	}
+	// A fault in what is no secret leaves the secrets alone, too.
+	s.settings["GITHUB_SECRET"], s.settings["SPONSOR_ORG"] = "a wrong secret", ""
+	s.main.Rotate()
+	b.signIn("visitor-1")
+	s.settings["GITHUB_SECRET"], s.settings["SPONSOR_ORG"] = "test-secret", testOrg
+	s.settings["GITHUB_MAINTAINER_TOKEN"] = maintainerToken
+	s.main.Rotate()
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if got := s.members("sponsors:" + testOrg); !slices.Equal(got, []string{s.id("sponsor-1")}) {
+			return fmt.Errorf("sponsors = %v", got)
+		}
+		return nil
+	})
+}
+
+// A key that we made up stays when the secrets are read again: nobody is signed out.
+func TestSecrets_MadeUpKeyStays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(m map[string]string) { m["PUBLIC_URL"], m["SESSION_KEYS"] = "http://127.0.0.1:8080", "" }, nil)
+	x := s.browser()
+	x.http.Jar = nil
+	begin := x.get("http://" + s.main.Addr() + "/")
+	wantStatus(t, "/", begin, http.StatusSeeOther)
+	cookie := begin.Cookies()[0]
+	s.main.Rotate()
+	again := x.get("http://"+s.main.Addr()+"/", "Cookie", cookie.Name+"="+cookie.Value)
+	if c := again.Cookies(); len(c) != 1 || c[0].Value != cookie.Value {
+		t.Errorf("cookies %v, want the same as before, which is still good", c)
+	}
+}
+
+// SIGHUP reads the files with secrets at once.
+func TestProcess_HangUp(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = []string{
+		"SPONSOR_API_TEST_MAIN=1", "GITHUB_CLIENT_ID=id", "GITHUB_SECRET_FILE=" + file, "SPONSOR_ORG=" + testOrg,
+		"PUBLIC_URL=http://127.0.0.1:8080", "LISTEN_ADDR=127.0.0.1:0", "REDIS_ADDR=127.0.0.1:1",
+	}
+	log := &logBuffer{}
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	says := func(text string) {
+		t.Helper()
+		redistest.Eventually(t, 10*time.Second, func() error {
+			if !strings.Contains(log.String(), text) {
+				return fmt.Errorf("log %q, want %q in it", log, text)
+			}
+			return nil
+		})
+	}
+	says(`"serving"`)
+	if err := os.WriteFile(file, []byte("after"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(log.String(), "secrets were replaced") {
+			return fmt.Errorf("log %q", log)
+		}
+		return nil
+	})
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the process ended with %v, want 0\n%s", err, log)
+	}
 }

@@ -3,12 +3,16 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
 )
@@ -217,4 +221,80 @@ func TestSession_Unreadable(t *testing.T) {
 	wantStatus(t, "/me", b.get("/me"), http.StatusUnauthorized)
 	b.signIn("visitor-1")
 	wantStatus(t, "/me", b.get("/me"), http.StatusOK)
+}
+
+// The current key signs, the previous ones only verify; and of several cookies with
+// our name the good one counts.
+func TestSession_CurrentKeySigns(t *testing.T) {
+	t.Parallel()
+	const newKey = "another key that has more than 32 bytes too"
+	rotated := newSite(t, func(m map[string]string) { m["SESSION_KEYS"] = newKey + "," + testKey }, nil)
+	b := rotated.browser()
+	b.signIn("visitor-1")
+	s := newSiteOn(t, rotated.redis, func(m map[string]string) { m["SESSION_KEYS"] = newKey }, nil)
+	x := s.browser()
+	x.http.Jar = nil
+	cookie := sessionCookie + "=" + b.cookie(sessionCookie)
+	wantStatus(t, "/me with the new key alone", x.get("/me", "Cookie", cookie), http.StatusOK)
+	wantStatus(t, "/me with a forged cookie before", x.get("/me", "Cookie", sessionCookie+"=forged.x; "+cookie), http.StatusOK)
+}
+
+// Using a session lets it live for another idle time, and not for longer than the
+// absolute one.
+func TestSession_UseProlongs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	b.signIn("visitor-1")
+	key := s.keys("api:session:*")[0]
+	if err := s.db().Expire(t.Context(), key, time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, "/me", b.get("/me"), http.StatusOK)
+	if ttl := s.db().TTL(t.Context(), key).Val(); ttl < 13*day || ttl > 14*day {
+		t.Errorf("after its use the session lives for %v, want 14 days", ttl)
+	}
+	record := s.db().Get(t.Context(), key).Val()
+	var r struct{ Deadline time.Time }
+	if err := json.Unmarshal([]byte(record), &r); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(r.Deadline); left < 89*day || left > 90*day {
+		t.Errorf("its deadline is in %v, want 90 days", left)
+	}
+}
+
+// The list of somebody's sessions holds no dead ones, does not live for ever, and
+// there is no session that is not on it.
+func TestSession_List(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	list := "api:sessions:" + s.id("visitor-1")
+	s.db().ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "dead"})
+	b, idle := s.browser(), s.browser()
+	idle.signIn("visitor-1")
+	s.db().Del(t.Context(), s.keys("api:session:*")...) // as when the idle time is over
+	b.signIn("visitor-1")
+	if got := s.db().ZRange(t.Context(), list, 0, -1).Val(); len(got) != 2 || slices.Contains(got, "dead") {
+		t.Errorf("the list has %v, want two that have not reached their deadline", got)
+	}
+	if ttl := s.db().TTL(t.Context(), list).Val(); ttl < 89*day || ttl > 90*day {
+		t.Errorf("the list lives for %v, want 90 days", ttl)
+	}
+	if got := fmt.Sprint(b.get("/me").json(t)["sessions"]); got != "1" {
+		t.Errorf("sessions = %s, want 1: the other one has ended", got)
+	}
+	wantStatus(t, "sign out everywhere", b.do(http.MethodPost, "/logout/everywhere", ""), http.StatusOK)
+	if keys := s.keys("api:session*"); len(keys) != 0 {
+		t.Errorf("left %v", keys)
+	}
+
+	// The list cannot be written: nobody is signed in.
+	s.db().Set(t.Context(), list, "no sorted set", 0)
+	x := s.browser()
+	a := x.get(x.authorize("visitor-1", "/"), "Accept", "application/json")
+	wantStatus(t, "callback", a, http.StatusInternalServerError)
+	if keys := s.keys("api:session:*"); len(keys) != 0 || x.cookie(sessionCookie) != "" {
+		t.Errorf("there is a session that signing out everywhere would not end: %v", keys)
+	}
 }

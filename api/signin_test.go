@@ -3,14 +3,18 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/applied-knowledge-systems/redis-sponsor/api/internal/githubtest"
+	"github.com/applied-knowledge-systems/redis-sponsor/module/redistest"
 )
 
 func TestSignIn_Sponsor(t *testing.T) {
@@ -88,10 +92,12 @@ func TestSignIn_BrowserIsRedirected(t *testing.T) {
 		{"foreign next", "/?next=" + url.QueryEscape("//evil.example"), "/account"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := s.browser()
-			a := b.get(b.authorize("visitor-1", tt.start), "Accept", "text/html,*/*;q=0.8")
-			if a.StatusCode != http.StatusSeeOther || a.location() != tt.want {
-				t.Errorf("callback = %d to %q, want 303 to %q", a.StatusCode, a.location(), tt.want)
+			for _, accept := range []string{"text/html,*/*;q=0.8", "*/*", ""} {
+				b := s.browser()
+				a := b.get(b.authorize("visitor-1", tt.start), "Accept", accept)
+				if a.StatusCode != http.StatusSeeOther || a.location() != tt.want {
+					t.Errorf("Accept %q: callback = %d to %q, want 303 to %q", accept, a.StatusCode, a.location(), tt.want)
+				}
 			}
 		})
 	}
@@ -187,6 +193,40 @@ func TestSignIn_Email(t *testing.T) {
 	if got := stored(); got != "visitor-1@example.org" {
 		t.Errorf("email = %q, want it kept: GitHub did not answer", got)
 	}
+	for name, fault := range map[string]githubtest.Fault{
+		"dropped":  {Drop: true},
+		"nonsense": githubtest.Nonsense(),
+		"null":     {Body: `null`},
+		"limited":  githubtest.RateLimited(),
+	} {
+		s.github.SetFault(githubtest.Emails, fault)
+		signIn()
+		s.github.Heal()
+		if got := stored(); got != "visitor-1@example.org" {
+			t.Errorf("%s: email = %q, want it kept", name, got)
+		}
+	}
+	for name, list := range map[string]string{
+		"not verified":   `[{"email":"new@example.org","primary":true,"verified":false}]`,
+		"not primary":    `[{"email":"new@example.org","primary":false,"verified":true}]`,
+		"no address":     `[{"email":"new","primary":true,"verified":true}]`,
+		"markup":         `[{"email":"<new@example.org>","primary":true,"verified":true}]`,
+		"a line end":     `[{"email":"new@example.org\r\nX: y","primary":true,"verified":true}]`,
+		"without an end": `[{"email":"` + strings.Repeat("x", 300) + `@example.org","primary":true,"verified":true}]`,
+	} {
+		s.github.SetFault(githubtest.Emails, githubtest.Fault{Body: list})
+		signIn()
+		s.github.Heal()
+		if got := stored(); got != "" {
+			t.Errorf("%s: email = %q, want none", name, got)
+		}
+	}
+	s.github.Update("visitor-1", func(a *githubtest.Account) { a.PublicEmail = "not an address" })
+	signIn()
+	if got := stored(); got != "visitor-1@example.org" {
+		t.Errorf("email = %q, want the primary one: the public one is none", got)
+	}
+	s.github.Update("visitor-1", func(a *githubtest.Account) { a.PublicEmail = "" })
 	signIn("withhold_email", "1")
 	if exists := s.db().HExists(t.Context(), "user_details:"+id, "email").Val(); exists {
 		t.Error("email is still there although the person withheld it")
@@ -195,220 +235,6 @@ func TestSignIn_Email(t *testing.T) {
 	signIn()
 	if got := stored(); got != "public@example.org" {
 		t.Errorf("email = %q, want the public one", got)
-	}
-}
-
-func TestCallback_StateIsChecked(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil, nil)
-	refused := func(t *testing.T, b *browser, callback string) {
-		t.Helper()
-		calls := s.github.Calls(githubtest.Exchange)
-		a := b.get(callback, "Accept", "application/json")
-		wantStatus(t, "callback", a, http.StatusBadRequest)
-		if got := s.github.Calls(githubtest.Exchange); got != calls {
-			t.Error("the code was sent to GitHub all the same")
-		}
-		if b.cookie(sessionCookie) != "" {
-			t.Error("a session was started")
-		}
-	}
-	change := func(callback string, f func(url.Values)) string {
-		u, err := url.Parse(callback)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := u.Query()
-		f(q)
-		u.RawQuery = q.Encode()
-		return u.String()
-	}
-	t.Run("begun in another browser", func(t *testing.T) {
-		attacker, victim := s.browser(), s.browser()
-		callback := attacker.authorize("visitor-2", "/")
-		victim.authorize("visitor-1", "/") // has a cookie of its own
-		refused(t, victim, callback)
-	})
-	t.Run("no cookie", func(t *testing.T) {
-		refused(t, s.browser(), s.browser().authorize("visitor-2", "/"))
-	})
-	t.Run("empty", func(t *testing.T) {
-		b := s.browser()
-		refused(t, b, change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Set("state", "") }))
-	})
-	t.Run("missing", func(t *testing.T) {
-		b := s.browser()
-		refused(t, b, change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Del("state") }))
-	})
-	t.Run("empty state and empty cookie", func(t *testing.T) {
-		b := s.browser()
-		b.setCookie(attemptCookie, "")
-		refused(t, b, "/oauth2/callback?code=x&state=")
-	})
-	t.Run("empty, and Redis knows of such an attempt", func(t *testing.T) {
-		sum := sha256.Sum256(nil)
-		hash := base64.RawURLEncoding.EncodeToString(sum[:])
-		attempt := `{"verifier":"v","next":"/account","browser":"` + hash + `"}`
-		if err := s.db().Set(t.Context(), "api:sign-in:"+hash, attempt, 0).Err(); err != nil {
-			t.Fatal(err)
-		}
-		refused(t, s.browser(), "/oauth2/callback?code=x&state=")
-		b := s.browser()
-		b.authorize("visitor-1", "/")
-		refused(t, b, "/oauth2/callback?code=x&state=")
-	})
-	t.Run("twice", func(t *testing.T) {
-		b := s.browser()
-		refused(t, b, change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Add("state", "x") }))
-	})
-	t.Run("wrong issuer", func(t *testing.T) {
-		b := s.browser()
-		refused(t, b, change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Set("iss", "https://evil.example") }))
-	})
-	t.Run("no code", func(t *testing.T) {
-		b := s.browser()
-		refused(t, b, change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Del("code") }))
-	})
-	t.Run("no issuer is fine", func(t *testing.T) {
-		b := s.browser()
-		callback := change(b.authorize("visitor-1", "/"), func(q url.Values) { q.Del("iss") })
-		wantStatus(t, "callback", b.get(callback, "Accept", "application/json"), http.StatusOK)
-	})
-}
-
-// A state is spent by the first callback, even if the exchange then fails and
-// even if many come at once.
-// Programs that preview links ask by HEAD: they begin and end no sign-in.
-func TestCallback_Head(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil, nil)
-	b := s.browser()
-	callback := b.authorize("visitor-1", "/")
-	attempts := len(s.keys("api:sign-in:*"))
-	wantStatus(t, "HEAD callback", b.do(http.MethodHead, callback, ""), http.StatusMethodNotAllowed)
-	wantStatus(t, "HEAD /", b.do(http.MethodHead, "/", ""), http.StatusMethodNotAllowed)
-	if got := len(s.keys("api:sign-in:*")); got != attempts {
-		t.Errorf("%d sign-ins under way, want %d", got, attempts)
-	}
-	wantStatus(t, "callback", b.get(callback, "Accept", "application/json"), http.StatusOK)
-}
-
-func TestCallback_StateServesOnce(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil, nil)
-	b := s.browser()
-	s.github.SetFault(githubtest.Exchange, githubtest.BadGateway())
-	callback := b.authorize("visitor-1", "/")
-	wantStatus(t, "first callback", b.get(callback), http.StatusBadGateway)
-	s.github.Heal()
-	wantStatus(t, "second callback", b.get(callback), http.StatusBadRequest)
-
-	callback = b.authorize("visitor-1", "/")
-	calls := s.github.Calls(githubtest.Exchange)
-	const tries = 20
-	done := make(chan error, tries)
-	for range tries {
-		go func() {
-			_, err := b.try(http.MethodGet, callback, "")
-			done <- err
-		}()
-	}
-	for range tries {
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := s.github.Calls(githubtest.Exchange) - calls; got != 1 {
-		t.Errorf("%d of %d callbacks reached the exchange, want 1", got, tries)
-	}
-}
-
-func TestCallback_TwoTabs(t *testing.T) {
-	t.Parallel()
-	b := newSite(t, nil, nil).browser()
-	first := b.authorize("visitor-1", "/")
-	second := b.authorize("visitor-1", "/")
-	wantStatus(t, "first tab", b.get(first, "Accept", "application/json"), http.StatusOK)
-	if b.cookie(attemptCookie) != "" {
-		t.Error("the cookie of the sign-in is still there")
-	}
-	wantStatus(t, "second tab", b.get(second, "Accept", "application/json"), http.StatusBadRequest)
-}
-
-func TestCallback_Refused(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil, nil)
-	b := s.browser()
-	callback := b.authorize("visitor-1", "/", "decision", "cancel")
-	a := b.get(callback, "Accept", "text/html")
-	wantStatus(t, "cancelled", a, http.StatusForbidden)
-	if !strings.Contains(a.body, "cancelled") {
-		t.Errorf("the page does not say what happened: %s", a.body)
-	}
-	if n := s.github.Calls(githubtest.Exchange); n != 0 {
-		t.Errorf("%d exchanges after a refusal", n)
-	}
-	text := url.QueryEscape("<b>call 555</b>")
-	a = b.get("/oauth2/callback?error=" + text + "&error_description=" + text)
-	wantStatus(t, "made-up error", a, http.StatusBadRequest)
-	if strings.Contains(a.body, "555") {
-		t.Errorf("the answer repeats a stranger's text: %s", a.body)
-	}
-}
-
-func TestCallback_GitHubFails(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil, func(m *Main) { m.GitHubTimeout = 700 * time.Millisecond })
-	token := func(body string) githubtest.Fault {
-		return githubtest.Fault{Body: body, Header: map[string]string{"Content-Type": "application/json"}}
-	}
-	for _, tt := range []struct {
-		name     string
-		endpoint githubtest.Endpoint
-		fault    githubtest.Fault
-		want     int
-	}{
-		{"exchange: bad code", githubtest.Exchange, githubtest.ExchangeError(githubtest.ErrBadVerificationCode), 400},
-		{"exchange: unverified e-mail", githubtest.Exchange, githubtest.ExchangeError(githubtest.ErrUnverifiedUserEmail), 403},
-		{"exchange: wrong secret", githubtest.Exchange, githubtest.ExchangeError(githubtest.ErrIncorrectClientCredentials), 502},
-		{"exchange: redirect mismatch", githubtest.Exchange, githubtest.ExchangeError(githubtest.ErrRedirectURIMismatch), 502},
-		{"exchange: unknown error", githubtest.Exchange, githubtest.ExchangeError("novelty"), 502},
-		{"exchange: 502", githubtest.Exchange, githubtest.BadGateway(), 502},
-		{"exchange: 504", githubtest.Exchange, githubtest.GatewayTimeout(), 504},
-		{"exchange: hangs", githubtest.Exchange, githubtest.Fault{Hang: true}, 504},
-		{"exchange: dropped", githubtest.Exchange, githubtest.Fault{Drop: true}, 502},
-		{"exchange: nonsense", githubtest.Exchange, githubtest.Nonsense(), 502},
-		{"exchange: no token", githubtest.Exchange, token(`{"token_type":"bearer"}`), 502},
-		{"exchange: endless", githubtest.Exchange, githubtest.Fault{Endless: true}, 502},
-		{"user: 401", githubtest.User, githubtest.Unauthorized(), 502},
-		{"user: rate limited", githubtest.User, githubtest.RateLimited(), 502},
-		{"user: 502", githubtest.User, githubtest.BadGateway(), 502},
-		{"user: hangs", githubtest.User, githubtest.Fault{Hang: true}, 504},
-		{"user: nonsense", githubtest.User, githubtest.Nonsense(), 502},
-		{"user: endless", githubtest.User, githubtest.Fault{Endless: true}, 502},
-		{"user: no id", githubtest.User, token(`{"login":"visitor-1"}`), 502},
-		{"user: negative id", githubtest.User, token(`{"id":-1,"login":"visitor-1"}`), 502},
-		{"user: id is text", githubtest.User, token(`{"id":"1:2","login":"visitor-1"}`), 502},
-		{"user: strange login", githubtest.User, token(`{"id":1,"login":"a\r\nb"}`), 502},
-		{"user: redirect", githubtest.User, githubtest.Fault{Status: 302, Header: map[string]string{"Location": "/api/v3/user"}}, 502},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			defer s.github.Heal()
-			b := s.browser()
-			callback := b.authorize("sponsor-1", "/")
-			exchanges := s.github.Calls(githubtest.Exchange)
-			s.github.SetFault(tt.endpoint, tt.fault)
-			wantStatus(t, "callback", b.get(callback), tt.want)
-			if got := s.github.Calls(githubtest.Exchange) - exchanges; got != 1 {
-				t.Errorf("%d exchanges, want 1", got)
-			}
-			if b.cookie(sessionCookie) != "" {
-				t.Error("a session was started")
-			}
-			if keys := append(s.keys("user*"), s.keys("sponsors*")...); len(keys) != 0 {
-				t.Errorf("keys %v were written", keys)
-			}
-		})
 	}
 }
 
@@ -459,5 +285,157 @@ func TestSignIn_LeavesNoTrace(t *testing.T) {
 		if strings.Contains(key+dump, "token-") || strings.Contains(key+dump, plain) {
 			t.Errorf("key %s holds a token", key)
 		}
+	}
+}
+
+func hashOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// No redirect of GitHub's takes the client secret, a code or a token elsewhere.
+func TestSignIn_FollowsNoRedirect(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	var asked atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"access_token":"token","token_type":"bearer","id":7,"login":"mallory"}`))
+	}))
+	t.Cleanup(elsewhere.Close)
+	for endpoint, want := range map[githubtest.Endpoint]int{
+		githubtest.Exchange: http.StatusBadGateway, githubtest.User: http.StatusBadGateway,
+		githubtest.Emails: http.StatusOK, githubtest.GraphQL: http.StatusOK,
+	} {
+		b := s.browser()
+		callback := b.authorize("visitor-1", "/")
+		s.github.SetFault(endpoint, githubtest.Fault{Status: http.StatusTemporaryRedirect, Header: map[string]string{"Location": elsewhere.URL}})
+		wantStatus(t, string(endpoint), b.get(callback, "Accept", "application/json"), want)
+		s.github.Heal()
+		if n := asked.Load(); n != 0 {
+			t.Errorf("%s: %d requests went elsewhere", endpoint, n)
+		}
+	}
+}
+
+// Where a link may send somebody, over HTTP: what TestLocalPath refuses, and
+// somebody who is signed in goes there at once.
+func TestSignIn_NextIsLocal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	b := s.browser()
+	b.signIn("visitor-1")
+	for _, tt := range []struct{ name, next, want string }{
+		{"our page", "/account?page=2", "/account?page=2"},
+		{"below it", "/account/delete", "/account/delete"},
+		{"another host", "https://evil.example/account", "/account"},
+		{"two slashes", "//evil.example/account", "/account"},
+		{"a backslash", `/\evil.example`, "/account"},
+		{"a backslash on our page", `/account/\evil.example`, "/account"},
+		{"a tab", "/\t/evil.example", "/account"},
+		{"a line end", "/account\r\nSet-Cookie: a=b", "/account"},
+		{"a NUL", "/account\x00", "/account"},
+		{"a letter that is not ASCII", "/account/\u2028", "/account"},
+		{"a fragment", "/account#/../exclude?id=C1", "/account"},
+		{"dots", "/account/../exclude?id=C1", "/account"},
+		{"something that changes", "/exclude?id=C1", "/account"},
+		{"what begins alike", "/accountant", "/account"},
+		{"script", "javascript:alert(1)", "/account"},
+		{"relative", "account", "/account"},
+		{"too long", "/account?" + strings.Repeat("x", 600), "/account"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := b.get("/?next=" + url.QueryEscape(tt.next))
+			if a.StatusCode != http.StatusSeeOther || a.location() != tt.want {
+				t.Errorf("/ = %d to %q, want 303 to %q", a.StatusCode, a.location(), tt.want)
+			}
+		})
+	}
+}
+
+// What GitHub said before something else was heard does not undo it, however late it
+// comes: an answer counts from when GitHub was asked.
+func TestSignIn_AnswerThatIsLate(t *testing.T) {
+	t.Parallel()
+	s, _ := newWebhookSite(t, nil)
+	b := s.browser()
+	b.signIn("sponsor-1")
+	callback := b.authorize("sponsor-1", "/?again=1")
+	s.github.SetFault(githubtest.GraphQL, githubtest.Fault{Hang: true})
+	calls := s.github.Calls(githubtest.GraphQL)
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := b.try(http.MethodGet, callback, "", "Accept", "application/json")
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- a
+	}()
+	redistest.Eventually(t, 10*time.Second, func() error {
+		if s.github.Calls(githubtest.GraphQL) == calls {
+			return errors.New("GitHub was not asked yet")
+		}
+		return nil
+	})
+	s.deliver(s.github.Event("cancelled", "sponsor-1", nil), http.StatusAccepted)
+	s.github.Heal()
+	if a := <-answers; a.Response == nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("callback = %v", a)
+	}
+	if got := s.db().Get(t.Context(), "api:sponsorship:"+s.id("sponsor-1")).Val(); !strings.Contains(got, `"sponsoring":false`) {
+		t.Errorf("the record is %s, want the cancellation kept", got)
+	}
+}
+
+// Many sign-ins of one person at once interfere with each other, and all succeed.
+func TestSignIn_AtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	const tries = 12
+	statuses := make(chan int, tries)
+	for range tries {
+		b := s.browser()
+		callback := b.authorize("sponsor-1", "/")
+		go func() {
+			a, err := b.try(http.MethodGet, callback, "", "Accept", "application/json")
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			statuses <- a.StatusCode
+		}()
+	}
+	for range tries {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("callback = %d, want 200", status)
+		}
+	}
+}
+
+// GitHub's word about somebody who does not count is forgotten after 90 days, that
+// about a sponsor is not.
+func TestSignIn_RecordsExpire(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.browser().signIn("visitor-1")
+	s.browser().signIn("sponsor-1")
+	if ttl := s.db().TTL(t.Context(), "api:sponsorship:"+s.id("visitor-1")).Val(); ttl < 89*day || ttl > 90*day {
+		t.Errorf("the record of no sponsor lives for %v, want 90 days", ttl)
+	}
+	if ttl := s.db().TTL(t.Context(), "api:sponsorship:"+s.id("sponsor-1")).Val(); ttl != -1 {
+		t.Errorf("the record of a sponsor lives for %v, want without end", ttl)
+	}
+}
+
+// Behind a proxy the host may be any, and the sign-in begins all the same.
+func TestSignIn_ByAnotherHost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, port, _ := strings.Cut(s.main.Addr(), ":")
+	a := s.browser().get("http://localhost:" + port + "/")
+	if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.location(), s.settings["GITHUB_URL"]) {
+		t.Errorf("/ at localhost = %d to %q, want GitHub", a.StatusCode, a.location())
 	}
 }

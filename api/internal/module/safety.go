@@ -109,7 +109,11 @@ func (c *Client) safety(ctx context.Context, id string) Safety {
 		}
 		return Safety{State: link}
 	}
-	s := Safety{Keys: number(result["checked"]), Same: number(result["same"]) + number(result["away"])}
+	// What is away, or was written all the time, is not among what was checked.
+	s := Safety{
+		Keys: number(result["checked"]) + number(result["away"]) + number(result["busy"]),
+		Same: number(result["same"]) + number(result["away"]),
+	}
 	switch {
 	case number(result["failed"]) > 0:
 		s.State = Refused
