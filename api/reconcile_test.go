@@ -73,17 +73,6 @@ func TestReconcile_TakesNobodysRights(t *testing.T) {
 		"circles": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
 			{"totalCount":0,"pageInfo":{"hasNextPage":true,"endCursor":"a"},"nodes":[
 			{"isActive":true,"isOneTimePayment":false,"createdAt":"2026-01-01T00:00:00Z","tierSelectedAt":null,"tier":null,"sponsorEntity":null}]}}}}`},
-		"an entry that is not active": listed(`"isActive":false,"createdAt":"2026-01-01T00:00:00Z"`),
-		"an entry without isActive":   listed(`"isActive":null,"createdAt":"2026-01-01T00:00:00Z"`),
-		"an entry without createdAt":  listed(`"isActive":true,"createdAt":"0001-01-01T00:00:00Z"`),
-		"no count": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":null,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`},
-		"no word of more pages": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":0,"pageInfo":{"hasNextPage":null,"endCursor":null},"nodes":[]}}}}`},
-		"more pages without a cursor": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":1,"pageInfo":{"hasNextPage":true,"endCursor":null},"nodes":[` + entryOfNobody + `]}}}}`},
-		"an empty page before more": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
-			{"totalCount":0,"pageInfo":{"hasNextPage":true,"endCursor":"a"},"nodes":[]}}}}`},
 		"a node is null": githubtest.NullNode(),
 		"a node is lost": githubtest.LostNode(),
 		"partial error":  githubtest.PartialError("SERVICE_UNAVAILABLE"),
@@ -358,4 +347,45 @@ func TestReconcile_AnswerThatIsLate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Lists that are odd, and so not complete: nobody is taken for gone who is not on
+// them.
+func TestReconcile_OddLists(t *testing.T) {
+	t.Parallel()
+	s, clock := newClockedSite(t, withMaintainer)
+	s.github.SetSponsoring("sponsor-2", true)
+	s.main.keeper.Kick()
+	s.wantSponsors("sponsor-1", "sponsor-2")
+	for name, fault := range map[string]githubtest.Fault{
+		"an entry that is not active": listed(`"isActive":false,"createdAt":"2026-01-01T00:00:00Z"`),
+		"an entry without isActive":   listed(`"isActive":null,"createdAt":"2026-01-01T00:00:00Z"`),
+		"an entry without createdAt":  listed(`"isActive":true,"createdAt":"0001-01-01T00:00:00Z"`),
+		"no count": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+			{"totalCount":null,"pageInfo":{"hasNextPage":false,"endCursor":null},"nodes":[]}}}}`},
+		"no word of more pages": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+			{"totalCount":0,"pageInfo":{"hasNextPage":null,"endCursor":null},"nodes":[]}}}}`},
+		"more pages without a cursor": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+			{"totalCount":1,"pageInfo":{"hasNextPage":true,"endCursor":null},"nodes":[` + entryOfNobody + `]}}}}`},
+		"an empty page before more": {Body: `{"data":{"repositoryOwner":{"viewerCanAdminister":true,"sponsorshipsAsMaintainer":
+			{"totalCount":0,"pageInfo":{"hasNextPage":true,"endCursor":"a"},"nodes":[]}}}}`},
+	} {
+		s.github.SetFault(githubtest.GraphQL, fault)
+		before := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`)
+		redistest.Eventually(t, 10*time.Second, func() error {
+			s.main.keeper.Kick()
+			if got := s.metric("sponsor_api_reconciliations_total", `outcome="failed"`); got < before+2 {
+				return fmt.Errorf("%s: %v reconciliations have failed", name, got-before)
+			}
+			return nil
+		})
+		for _, login := range []string{"sponsor-1", "sponsor-2"} {
+			if got := s.db().Get(t.Context(), "api:sponsorship:"+s.id(login)).Val(); !strings.Contains(got, `"sponsoring":true`) {
+				t.Errorf("%s: the record of %s is %s", name, login, got)
+			}
+		}
+		s.github.Heal()
+	}
+	clock.advance(10 * day)
+	s.wantSponsors("sponsor-1", "sponsor-2")
 }
