@@ -296,7 +296,7 @@ func TestErase_RemoteRefuses(t *testing.T) {
 	b.http.Timeout = 40 * time.Second
 	a := b.do(http.MethodDelete, "/me", "")
 	wantStatus(t, "DELETE", a, http.StatusServiceUnavailable)
-	if !strings.Contains(a.body, "being erased on this server") || len(s.members("user:"+id+":mnodes")) != 0 {
+	if !strings.Contains(a.body, "refuses to erase it there") || len(s.members("user:"+id+":mnodes")) != 0 {
 		t.Errorf("answer %s", a.body)
 	}
 	wantStatus(t, "/me: they can try again", b.get("/me"), http.StatusOK)

@@ -165,11 +165,7 @@ func (n *listNode) sponsor() (s Sponsor, known bool) {
 	if n.SponsorEntity == nil {
 		return Sponsor{}, false
 	}
-	// Both have the fields of the one that it is.
-	a := n.SponsorEntity.User
-	if a.DatabaseID == nil {
-		a = n.SponsorEntity.Organization
-	}
+	a := n.SponsorEntity.User // githubv4 fills both with the fields of the one that it is
 	if a.DatabaseID == nil || *a.DatabaseID <= 0 {
 		return Sponsor{}, false
 	}

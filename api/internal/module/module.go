@@ -61,7 +61,9 @@ type EraseError struct {
 	// Begun tells that it is done on the local server, or will be, and noted for
 	// Redis Enterprise, where it happens by itself. Otherwise nothing is erased.
 	Begun bool
-	Err   error
+	// Refused tells that it has begun, and that Redis Enterprise does not do it.
+	Refused bool
+	Err     error
 }
 
 func (e *EraseError) Error() string { return "erase: " + e.Err.Error() }
@@ -85,7 +87,10 @@ func (c *Client) Erase(ctx context.Context, id string) error {
 		return nil
 	}
 	// A command that was sent goes on without us.
-	return &EraseError{Begun: late(err) || strings.Contains(err.Error(), "erased here"), Err: err}
+	return &EraseError{
+		Begun:   late(err) || strings.Contains(err.Error(), "erased here"),
+		Refused: strings.Contains(err.Error(), "the remote has refused"), Err: err,
+	}
 }
 
 // late tells an answer that did not come in time.

@@ -92,7 +92,7 @@ func problemOf(err error) *problem {
 			Detail: fmt.Sprintf("One person may exclude %d nodes (%d without signing in). Take some back first.",
 				preferences.MaxNodes, preferences.MaxVisitorNodes),
 		}
-	case redis.HasErrorPrefix(err, "WRONGTYPE"), redis.HasErrorPrefix(err, "NOPERM"), redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case redis.HasErrorPrefix(err, "WRONGTYPE"), redis.HasErrorPrefix(err, "NOPERM"):
 		// Redis is there, and will say the same again.
 		return &problem{
 			Status: http.StatusInternalServerError, Title: "The database refuses",
@@ -106,6 +106,8 @@ func problemOf(err error) *problem {
 func eraseProblem(err *module.EraseError) *problem {
 	p := &problem{Status: http.StatusServiceUnavailable, Title: "Not erased", retry: true, cause: err}
 	switch {
+	case err.Refused:
+		p.Title, p.Detail = "Not erased everywhere", "Your data is erased on this server, and Redis Enterprise refuses to erase it there. The operator must look at SPONSOR.ERRORS, and let it be tried again."
 	case err.Begun:
 		p.Title, p.Detail = "Not erased everywhere yet", "Your data is being erased on this server, and Redis Enterprise has not confirmed yet that it is gone there. It goes on by itself; try again in a few minutes to be sure."
 	case errors.Is(err, module.ErrMissing):
