@@ -13,7 +13,10 @@ func printHelp(w io.Writer) {
 	fmt.Fprint(w, `sponsor-api signs people in with GitHub, finds out whether they sponsor the
 project, and records which nodes of the graph they never want to see again.
 
-Usage: sponsor-api [--help]
+Usage: sponsor-api [--help | --health]
+
+With --health it asks /readyz of the server that listens on LISTEN_ADDR, and
+exits with 0 if that is ready, else with 1: for the health check of a container.
 
 Settings, from the environment. One marked * can also come from a file: set
 its name with _FILE added to the path of that file.

@@ -36,13 +36,16 @@ func main() {
 
 // run is the program: it serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	switch err := parseArgs(args); {
+	askHealth, err := parseArgs(args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		printHelp(stdout)
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "sponsor-api: %v (see --help)\n", err)
 		return exitSettings
+	case askHealth:
+		return health(ctx, getenv, stderr)
 	}
 	settings, err := ReadSettings(getenv)
 	if err != nil {
@@ -66,15 +69,17 @@ type silent struct{}
 // Printf implements the logger of go-redis.
 func (silent) Printf(context.Context, string, ...any) {}
 
-func parseArgs(args []string) error {
+// parseArgs tells whether the program is to ask a running one for its health.
+func parseArgs(args []string) (askHealth bool, err error) {
 	flags := flag.NewFlagSet("sponsor-api", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
+	flags.BoolVar(&askHealth, "health", false, "")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return false, err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: all settings come from the environment", flags.Arg(0))
+		return false, fmt.Errorf("unexpected argument %q: all settings come from the environment", flags.Arg(0))
 	}
-	return nil
+	return askHealth, nil
 }
