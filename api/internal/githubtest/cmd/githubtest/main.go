@@ -1,5 +1,6 @@
 // Githubtest runs the stand-in for GitHub as a process of its own, for trying
-// the API out without an account. It listens on loopback addresses only.
+// the API out without an account. It listens on loopback addresses only, unless
+// it is told that somebody else keeps strangers away.
 package main
 
 import (
@@ -32,6 +33,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("githubtest", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:8081", "loopback address and port to listen on; port 0 takes a free one")
+	anywhere := flags.Bool("anywhere", false, "listen on any address: for a container whose port is published on a loopback address")
 	org := flags.String("org", "example-org", "login of the organisation that people sponsor")
 	id := flags.String("client-id", "local-client", "client id of the application")
 	secret := flags.String("client-secret", "local-secret", "client secret of the application")
@@ -46,7 +48,12 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := checkWebhook(*hook); err != nil {
 		return err
 	}
-	l, err := listenLoopback(ctx, *listen)
+	if !*anywhere {
+		if err := checkLoopback(*listen); err != nil {
+			return err
+		}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
 	if err != nil {
 		return err
 	}
@@ -75,15 +82,15 @@ func checkWebhook(address string) error {
 	return nil
 }
 
-func listenLoopback(ctx context.Context, addr string) (net.Listener, error) {
+func checkLoopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("-listen: %w", err)
+		return fmt.Errorf("-listen: %w", err)
 	}
 	if host != "localhost" && !net.ParseIP(host).IsLoopback() {
-		return nil, fmt.Errorf("-listen %s: only a loopback address, since anybody could sign in as anybody", addr)
+		return fmt.Errorf("-listen %s: only a loopback address, since anybody could sign in as anybody", addr)
 	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	return nil
 }
 
 func serve(ctx context.Context, s *http.Server, l net.Listener) error {

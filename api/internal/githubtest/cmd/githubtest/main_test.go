@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -73,6 +74,18 @@ func TestRun_Settings(t *testing.T) {
 		}
 	default:
 		t.Error("the webhook got nothing")
+	}
+}
+
+// In a container it has to listen where other than itself can reach it.
+func TestRun_Anywhere(t *testing.T) {
+	url := start(t, "-anywhere", "-listen", "0.0.0.0:0")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := send(t, http.MethodGet, "http://127.0.0.1:"+port+"/api/v3/user", "", ""); status != http.StatusUnauthorized {
+		t.Errorf("a request without a token = %d %s, want %d", status, body, http.StatusUnauthorized)
 	}
 }
 
