@@ -21,7 +21,7 @@ BUILD   := $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup:
@@ -121,6 +121,24 @@ install: ## put what was built where PREFIX says (/usr/local), below DESTDIR
 	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/share/doc/redis-sponsor' README.md CHANGELOG.md scripts/*.md \
 		scripts/systemd/api.env scripts/redis/sponsor.conf scripts/nginx/sponsor-api.conf
 	sed -i 's|@PREFIX@|$(PREFIX)|g' '$(DESTDIR)$(SYSTEMD)/sponsor-api.service' '$(DESTDIR)$(PREFIX)/share/doc/redis-sponsor/sponsor.conf'
+
+# Such as IMAGE_BUILD='buildah build --format docker --isolation chroot' where
+# there is no docker, and IMAGE_FLAGS='--build-arg DEBIAN=…' for other bases.
+IMAGE_BUILD ?= docker build
+IMAGE_FLAGS ?=
+
+# GOPROXY is handed through if it is set.
+image-redis image-api image-tryout: image-%:
+	@echo 'building redis-sponsor/$*:$(VERSION)'
+	@$(IMAGE_BUILD) --target $* --tag redis-sponsor/$*:$(VERSION) --tag redis-sponsor/$*:latest \
+		--build-arg VERSION=$(VERSION) $${GOPROXY:+--build-arg GOPROXY="$$GOPROXY"} $(IMAGE_FLAGS) .
+
+.PHONY: image-redis image-api image-tryout image
+image: image-redis image-api ## build the container images of Redis with the module, and of the API
+
+.PHONY: image-test
+image-test: image image-tryout build/playground ## play the whole story in containers, and check it
+	@SPONSOR_VERSION=$(VERSION) build/playground containers
 
 .PHONY: clean
 clean: ## remove what was built

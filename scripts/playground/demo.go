@@ -9,9 +9,9 @@ import (
 
 // demo plays the story from the beginning to the end. Its error names the step
 // that did not hold.
-func demo(ctx context.Context, cfg config, out *printer) error {
+func demo(ctx context.Context, cfg config, steps []step, out *printer) error {
 	begun := time.Now()
-	s := &story{cfg: cfg, out: out, patience: defaultPatience}
+	s := &story{cfg: cfg, out: out, patience: max(cfg.patience, defaultPatience)}
 	defer s.abandon()
 	err := s.tell(ctx, steps)
 	switch {

@@ -5,6 +5,12 @@
 //	playground run    start everything, say where it is, wait for Ctrl-C
 //	playground demo   play the whole story without a person, and check it
 //
+// And in containers, as compose.yaml has them:
+//
+//	playground containers                 play the story there
+//	playground remote-files FOLDER HOST   make what the stand-in for Redis
+//	                                      Enterprise needs in its container
+//
 // It finds what it starts in its own folder; make run and make demo build it.
 package main
 
@@ -25,10 +31,17 @@ const (
 	exitUsage  = 2 // the arguments or the settings are wrong
 )
 
-const usage = `usage: playground run|demo
+const usage = `usage: playground run|demo|containers
+       playground remote-files FOLDER HOST
 
-  run    start everything on loopback, and wait for Ctrl-C
-  demo   play the whole story step by step; exits 0 only if every step held
+  run         start everything on loopback, and wait for Ctrl-C
+  demo        play the whole story step by step; exits 0 only if every step held
+  containers  the same with the containers of compose.yaml, of images that are
+              there; asks for docker, and for docker compose or docker-compose
+  remote-files
+              write into FOLDER the redis.conf, the certificates and the
+              passwords of a stand-in for Redis Enterprise that is found as HOST;
+              does nothing if they are there
 
 Environment:
   LISTEN_ADDR       where the API listens; run takes 127.0.0.1:8080, or the
@@ -41,6 +54,7 @@ Environment:
                     GITHUB_SECRET or GITHUB_SECRET_FILE, and SPONSOR_ORG
   PUBLIC_URL, ALLOWED_ORIGINS, SESSION_KEYS
                     run hands them to the API as they are
+  SPONSOR_VERSION   containers uses images with this tag; default latest
   NO_COLOR          no colours, in a terminal either
 `
 
@@ -61,7 +75,7 @@ func main() {
 // run is the program, with the folder where the builds are. It returns the
 // exit code. The end of ctx is a person's wish to stop.
 func run(ctx context.Context, build string, args, environ []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
+	if len(args) == 0 || args[0] == "remote-files" && len(args) != 3 || args[0] != "remote-files" && len(args) != 1 {
 		fmt.Fprint(stderr, usage)
 		return exitUsage
 	}
@@ -77,7 +91,11 @@ func run(ctx context.Context, build string, args, environ []string, stdout, stde
 		}
 		err = serve(ctx, cfg, out)
 	case "demo":
-		err = demo(ctx, demoConfig(build, env), out)
+		err = demo(ctx, demoConfig(build, env), steps, out)
+	case "containers":
+		err = demo(ctx, containersConfig(build, env), containerSteps, out)
+	case "remote-files":
+		err = writeRemoteFiles(args[1], args[2])
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 	default:

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"strconv"
+	"net"
 )
 
 // serve opens the world, tells a person how to use it, and waits for the end
@@ -55,7 +55,8 @@ func (w *world) introduce(out *printer) {
 
 // lines are three for a shell, to be pasted as they are.
 func (w *world) lines() []string {
-	local := remote{host: w.local.Host(), port: strconv.Itoa(w.local.Port())}
+	host, port, _ := net.SplitHostPort(w.local.Addr())
+	local := remote{host: host, port: port}
 	return []string{
 		local.cli("SPONSOR.STATUS"),
 		local.cli("SPONSOR.SYNC"),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -73,6 +74,11 @@ type config struct {
 	// base is what else of our own environment the API gets, such as the
 	// proxy on the way to GitHub.
 	base []string
+	// version is the tag of the images, for containers.
+	version string
+	// patience is how long a step waits for something that comes by itself, if
+	// that is more than usual.
+	patience time.Duration
 }
 
 // readConfig is the config of run. The error lists all faults, one a line.
@@ -115,6 +121,16 @@ func demoConfig(build string, env environment) config {
 	return config{
 		build: build, org: env.or("SPONSOR_ORG", defaultOrg),
 		listen: env.or("LISTEN_ADDR", "127.0.0.1:0"), base: env.others(),
+	}
+}
+
+// containersConfig is the config of the story in containers, which get none of
+// the person's settings either.
+func containersConfig(build string, env environment) config {
+	return config{
+		build: build, org: defaultOrg, version: env["SPONSOR_VERSION"], base: env.others(),
+		// A container is called unhealthy after three checks, with five seconds between them.
+		patience: 40 * time.Second,
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *world) startGitHub(ctx context.Context) error {
 func (w *world) startAPI(ctx context.Context) error {
 	defer w.free()
 	env := slices.Concat(w.cfg.base, []string{
-		"SPONSOR_ORG=" + w.cfg.org, "REDIS_ADDR=unix://" + w.local.Socket(),
+		"SPONSOR_ORG=" + w.cfg.org, "REDIS_ADDR=unix://" + w.socket,
 		"LISTEN_ADDR=" + w.listen, "PUBLIC_URL=" + w.url, "ALLOWED_ORIGINS=" + patternOrigin,
 	}, w.cfg.api, w.cfg.github) // of two of the same name, the later counts
 	if w.github != nil {

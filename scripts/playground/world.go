@@ -34,6 +34,22 @@ type child interface {
 	Close() error
 }
 
+// redisServer is a Redis of the story, which breaks it: a *redistest.Server, or a
+// *container.
+type redisServer interface {
+	child
+	// Addr is where the module, or the API, finds it.
+	Addr() string
+	// PID is that of its process. Zero means that it does not run.
+	PID() int
+	Alive() bool
+	// Kill ends it at once, so that it saves nothing.
+	Kill() error
+	Stop() error
+	// Restart starts it again and waits until it serves.
+	Restart(ctx context.Context) error
+}
+
 // part is a child and what to call it.
 type part struct {
 	name string
@@ -41,7 +57,7 @@ type part struct {
 }
 
 // world is everything that runs. All of it is on loopback, keeps its data in
-// temporary folders, and is gone after close.
+// temporary folders, or volumes, and is gone after close.
 type world struct {
 	cfg    config
 	dir    string // certificates, passwords and logs
@@ -49,12 +65,14 @@ type world struct {
 	listen string // where the API listens
 	free   func() // frees that address if the API does not listen yet
 	parts  []part // in the order of their start
-	local  *redistest.Server
-	remote *redistest.Server // nil: the real one
-	login  *remote           // how the module reaches the remote
-	github *program          // nil: the real one
-	hub    string            // the address of the stand-in for GitHub
+	local  redisServer
+	remote redisServer // nil: the real one
+	socket string      // of the local Redis
+	login  *remote     // how the module reaches the remote
+	github *program    // nil: the real one
+	hub    string      // the address of the stand-in for GitHub
 	api    *program
+	down   func() error // removes what is left at the end, if not nil
 
 	// An admin's eyes on the data, over unix sockets.
 	localDB, remoteDB *redis.Client // remoteDB is nil for the real one
@@ -105,13 +123,14 @@ func (w *world) startRemote(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the remote Redis: %w", err)
 	}
-	if w.remote, err = redistest.Start(ctx, cfg); err != nil {
+	server, err := redistest.Start(ctx, cfg)
+	if err != nil {
 		return err
 	}
-	w.remoteDB = w.remote.Client()
-	w.parts = append(w.parts, part{"the remote Redis", w.remote})
+	w.remote, w.remoteDB = server, server.Client()
+	w.parts = append(w.parts, part{"the remote Redis", server})
 	w.login = &remote{
-		host: w.remote.Host(), port: strconv.Itoa(w.remote.Port()), user: cfg.Enterprise.User,
+		host: server.Host(), port: strconv.Itoa(server.Port()), user: cfg.Enterprise.User,
 		passwordFile: redistest.PasswordFile(w.dir), tls: true, cacert: cfg.TLS.CAFile,
 	}
 	return nil
@@ -133,8 +152,7 @@ func (w *world) useRemote() error {
 }
 
 func (w *world) startLocal(ctx context.Context) error {
-	var err error
-	w.local, err = redistest.Start(ctx, redistest.Config{
+	server, err := redistest.Start(ctx, redistest.Config{
 		Name:    "the local Redis",
 		Modules: []string{strconv.Quote(w.built("sponsor.so"))},
 		Conf:    slices.Concat(confLines(map[string]string{"sponsor.org": w.cfg.org}), w.cfg.module, w.login.conf()),
@@ -142,8 +160,8 @@ func (w *world) startLocal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.localDB = w.local.Client()
-	w.parts = append(w.parts, part{"the local Redis", w.local})
+	w.local, w.localDB, w.socket = server, server.Client(), server.Socket()
+	w.parts = append(w.parts, part{"the local Redis", server})
 	return nil
 }
 
@@ -163,6 +181,9 @@ func (w *world) close() error {
 	}
 	w.parts = nil
 	w.free()
+	if w.down != nil {
+		errs = append(errs, w.down())
+	}
 	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
 }
 
