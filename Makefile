@@ -61,7 +61,8 @@ build/sponsor-api: PACKAGE := ./api
 build/githubtest: PACKAGE := ./api/internal/githubtest/cmd/githubtest
 build/playground: PACKAGE := ./scripts/playground
 build/bench: PACKAGE := ./scripts/bench
-build/sponsor-api build/githubtest build/playground build/bench: FORCE
+build/soak: PACKAGE := ./scripts/soak
+build/sponsor-api build/githubtest build/playground build/bench build/soak: FORCE
 	@echo 'building $@'
 	@mkdir -p build
 	@$(BUILD) -o $@ $(PACKAGE)
@@ -87,6 +88,10 @@ race: prepare ## run the tests of everything but the module itself under the rac
 .PHONY: bench
 bench: setup build build/bench ## measure what DESIGN promises, as ratios, and print a table (BENCHFLAGS=-quick)
 	@exec build/bench $(BENCHFLAGS)
+
+.PHONY: soak
+soak: setup build build/soak ## load with faults for minutes, then verify; memory must be flat (SOAKFLAGS='-for 30m -kill-every 1m')
+	@exec build/soak $(SOAKFLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each decoder for a while (FUZZTIME=20s)
