@@ -93,6 +93,10 @@ bench: setup build build/bench ## measure what DESIGN promises, as ratios, and p
 soak: setup build build/soak ## load with faults for minutes, then verify; memory must be flat (SOAKFLAGS='-for 30m -kill-every 1m')
 	@exec build/soak $(SOAKFLAGS)
 
+.PHONY: suite
+suite: setup build/sponsor.so ## run Redis's own test suite without the module and with it, and compare (SUITEFLAGS=--all)
+	@exec scripts/redis-suite $(SUITEFLAGS)
+
 .PHONY: fuzz
 fuzz: ## fuzz each decoder for a while (FUZZTIME=20s)
 	@scripts/fuzz $(FUZZTIME)
