@@ -107,7 +107,7 @@ func tryPorts(ctx context.Context) (ports []int, err error) {
 
 // run runs a command of Compose on the project.
 func (c *compose) run(ctx context.Context, args ...string) error {
-	_, err := c.output(ctx, slices.Concat(c.command, []string{"--env-file", "tryout.env"}, args)...)
+	_, err := c.output(ctx, slices.Concat(c.command, []string{"--env-file", ".env.tryout"}, args)...)
 	return err
 }
 
