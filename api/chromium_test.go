@@ -26,6 +26,9 @@ type tab struct {
 // chromium starts a browser. Without one the test is skipped, but fails in CI.
 func chromium(t *testing.T) *tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it drives another program")
+	}
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
