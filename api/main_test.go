@@ -5,13 +5,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +30,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SPONSOR_API_TEST_MAIN") != "" {
 		main()
 		return
+	}
+	flag.Parse()
+	// Most of these tests wait for servers more than they compute.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := f.Value.Set("6"); err != nil {
+			log.Fatal(err)
+		}
 	}
 	os.Exit(m.Run())
 }
