@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,10 +25,9 @@ const (
 // downTimeout bounds the removal of what a story has left.
 const downTimeout = 2 * time.Minute
 
-// compose runs the try-out of compose.yaml as a project of its own, with ports of
-// its own, beside whatever else runs on this machine.
+// compose runs the try-out of compose.yaml in this folder, as a project of its own,
+// with ports of its own, beside whatever else runs on this machine.
 type compose struct {
-	folder  string   // of compose.yaml
 	command []string // docker compose, or docker-compose
 	env     []string
 	project string
@@ -39,7 +37,7 @@ type compose struct {
 }
 
 func newCompose(ctx context.Context, cfg config) (*compose, error) {
-	c := &compose{folder: filepath.Dir(cfg.build), env: cfg.base, command: []string{"docker", "compose"}, redisPassword: rand.Text()}
+	c := &compose{env: cfg.base, command: []string{"docker", "compose"}, redisPassword: rand.Text()}
 	if _, err := c.output(ctx, "docker", "version", "--format", "{{.Server.Version}}"); err != nil {
 		return nil, fmt.Errorf("is there a container engine? %w", err)
 	}
@@ -119,7 +117,7 @@ func (c *compose) docker(ctx context.Context, args ...string) (string, error) {
 
 func (c *compose) output(ctx context.Context, command ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir, cmd.Env = c.folder, c.env
+	cmd.Env = c.env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

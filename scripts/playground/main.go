@@ -36,8 +36,9 @@ const usage = `usage: playground run|demo|containers
 
   run         start everything on loopback, and wait for Ctrl-C
   demo        play the whole story step by step; exits 0 only if every step held
-  containers  the same with the containers of compose.yaml, of images that are
-              there; asks for docker, and for docker compose or docker-compose
+  containers  the same with the containers of compose.yaml in this folder, of
+              images that are there; wants docker, and docker compose or
+              docker-compose
   remote-files
               write into FOLDER the redis.conf, the certificates and the
               passwords of a stand-in for Redis Enterprise that is found as HOST;
